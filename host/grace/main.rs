@@ -1,0 +1,2 @@
+//! grace
+fn main() {}

@@ -1,0 +1,300 @@
+//! The resolved configuration: every default filled in, every path absolute, every
+//! duration in milliseconds. `grace` makes it from `grace.toml` and writes it to the state
+//! directory; the other processes read it there and never see TOML.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{PluginName, ServiceName};
+
+/// All that a host is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The services, in the file's order.
+    pub services: Vec<Service>,
+    /// Plugins and their grants.
+    pub plugins: Plugins,
+    /// Playbooks and the loop's waiting times.
+    pub healing: Healing,
+    /// The data plane.
+    pub proxy: Proxy,
+    /// Where messages to people go.
+    pub notify: BTreeMap<String, Channel>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Program and arguments. `{port}`, `{data}` and `{instance}` are filled in for each
+    /// instance.
+    pub command: Vec<String>,
+    /// Where the command runs.
+    pub work_dir: PathBuf,
+    /// Added to the environment; the rest is PATH, HOME, LANG, TZ, USER and what Grace sets.
+    pub env: BTreeMap<String, String>,
+    /// Where clients connect. None: a service without traffic.
+    pub listen: Option<SocketAddr>,
+    /// How an instance gets its socket.
+    pub socket: Socket,
+    /// How many instances.
+    pub instances: u32,
+    /// How readiness and health are told.
+    pub ready: Ready,
+    /// Time from start to ready before a start counts as failed.
+    pub start_timeout_ms: u64,
+    /// Time from SIGTERM to SIGKILL.
+    pub stop_timeout_ms: u64,
+    /// Time that a drain waits for requests in flight.
+    pub drain_timeout_ms: u64,
+    /// Time between health probes of a ready instance.
+    pub probe_interval_ms: u64,
+    /// Time a health probe may take.
+    pub probe_timeout_ms: u64,
+    /// Failed probes in a row before the instance is degraded.
+    pub probe_failures: u32,
+    /// The instance must send `WATCHDOG=1` at least this often. None: no heartbeat asked.
+    pub heartbeat_ms: Option<u64>,
+    /// The reflex and its two budgets.
+    pub restart: Restart,
+    /// Unprivileged user to run as when Grace is root. None: `nobody` as root, oneself else.
+    pub user: Option<String>,
+    /// Declared configuration files.
+    pub config: Vec<ConfigFile>,
+}
+
+/// How an instance gets its listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Socket {
+    /// It binds the port it is told by `$PORT` and `{port}`.
+    Port,
+    /// It inherits a listening socket as fd 3 (`LISTEN_FDS=1`, `LISTEN_PID`).
+    Inherit,
+    /// It has none.
+    None,
+}
+
+/// How readiness (and, but for `Notify` and `Process`, health) is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ready {
+    /// GET of this path is answered 200 to 399.
+    Http(String),
+    /// A connection is accepted. Tells readiness only: a stopped process accepts too.
+    Tcp,
+    /// `READY=1` on `$NOTIFY_SOCKET`.
+    Notify,
+    /// The process runs.
+    Process,
+}
+
+/// The reflex: what the supervisor does about a dead process without asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Whether there is a reflex at all.
+    pub reflex: bool,
+    /// Restarts allowed in `window_ms` for deaths from outside.
+    pub external_max: u32,
+    /// Restarts allowed in `window_ms` for all other deaths.
+    pub own_max: u32,
+    /// The window of both budgets.
+    pub window_ms: u64,
+    /// First delay after a death of its own.
+    pub backoff_min_ms: u64,
+    /// The delay doubles up to this.
+    pub backoff_max_ms: u64,
+    /// Ready for this long, the delay starts from the beginning.
+    pub healthy_ms: u64,
+}
+
+/// A declared configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFile {
+    /// Absolute, or with `{data}`: then every instance has its own.
+    pub path: String,
+    /// Copied to `path` before the first start of an instance when `path` does not exist.
+    pub seed: Option<PathBuf>,
+    /// What it must parse as.
+    pub format: ConfigFormat,
+}
+
+/// What a declared configuration file must parse as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfigFormat {
+    /// JSON.
+    Json,
+    /// TOML.
+    Toml,
+    /// YAML.
+    Yaml,
+    /// Any bytes.
+    Text,
+}
+
+/// Plugins and grants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plugins {
+    /// Whether the plugins inside the binary are used.
+    pub builtin: bool,
+    /// Drop-in directory of the operator's own plugins. May not exist yet.
+    pub dir: PathBuf,
+    /// Grants from `grace.toml`, by plugin. `grace plugin grant` writes to `grants.toml` in
+    /// the state directory, which is read beside these.
+    pub grants: BTreeMap<PluginName, Vec<String>>,
+    /// Settings that override a manifest's `[config]`, by plugin.
+    pub config: BTreeMap<PluginName, BTreeMap<String, String>>,
+    /// Plugins that are not loaded.
+    pub disable: Vec<PluginName>,
+    /// Failures in a row after which a plugin is disabled.
+    pub strikes: u32,
+    /// Time between scans of the directory, beside file events.
+    pub rescan_ms: u64,
+}
+
+/// The loop's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healing {
+    /// Whether playbooks run. Off: detectors and incidents go on.
+    pub playbooks: bool,
+    /// Whether the playbooks inside the binary are used.
+    pub builtin: bool,
+    /// Directory of the operator's playbooks; one with a built-in's id replaces it.
+    pub dir: PathBuf,
+    /// Time between two looks at the journals and batches to detectors.
+    pub tick_ms: u64,
+    /// Time between two looks at declared configuration files and resources.
+    pub sample_ms: u64,
+    /// A resolved incident whose signature comes back within this time is opened again.
+    pub reopen_ms: u64,
+}
+
+/// The data plane's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Threads, each with its own listener of every service.
+    pub threads: u32,
+    /// Whether a request may be tried a second time at all.
+    pub retry: bool,
+    /// Second tries allowed per 100 requests, averaged over ten seconds; at least ten a second
+    /// are always allowed, so that a small service has a budget too.
+    pub retry_percent: u32,
+    /// Bytes of a request body kept for a second try.
+    pub retry_body_bytes: u64,
+    /// No first byte of an answer after this: the instance's process state is looked at.
+    pub suspect_ms: u64,
+    /// No first byte of an answer after this: one hedge on a sibling, if resendable.
+    pub hedge_ms: u64,
+    /// Time to connect to an instance.
+    pub connect_timeout_ms: u64,
+    /// Time a request may take to its first byte of an answer.
+    pub answer_timeout_ms: u64,
+    /// Time a client may take to send a request's head.
+    pub head_timeout_ms: u64,
+    /// Failures in a row that eject an instance until its probe passes.
+    pub eject_failures: u32,
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// Grace's own log.
+    Log,
+    /// A program, run with the message as JSON on its standard input.
+    Command(Vec<String>),
+    /// A line of JSON appended to a file.
+    File(PathBuf),
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            reflex: true,
+            external_max: 30,
+            own_max: 5,
+            window_ms: 60_000,
+            backoff_min_ms: 100,
+            backoff_max_ms: 30_000,
+            healthy_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Healing {
+    fn default() -> Self {
+        Self {
+            playbooks: true,
+            builtin: true,
+            dir: PathBuf::new(),
+            tick_ms: 100,
+            sample_ms: 250,
+            reopen_ms: 600_000,
+        }
+    }
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            retry: true,
+            retry_percent: 20,
+            retry_body_bytes: 64 * 1024,
+            suspect_ms: 100,
+            hedge_ms: 500,
+            connect_timeout_ms: 1_000,
+            answer_timeout_ms: 30_000,
+            head_timeout_ms: 10_000,
+            eject_failures: 3,
+        }
+    }
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self {
+            builtin: true,
+            dir: PathBuf::new(),
+            grants: BTreeMap::new(),
+            config: BTreeMap::new(),
+            disable: Vec::new(),
+            strikes: 5,
+            rescan_ms: 2_000,
+        }
+    }
+}
+
+impl Service {
+    /// A service with every default, for `grace run`, tests and the demo.
+    #[must_use]
+    pub fn new(name: ServiceName, command: Vec<String>, work_dir: PathBuf) -> Self {
+        Self {
+            name,
+            command,
+            work_dir,
+            env: BTreeMap::new(),
+            listen: None,
+            socket: Socket::Port,
+            instances: 1,
+            ready: Ready::Tcp,
+            start_timeout_ms: 30_000,
+            stop_timeout_ms: 10_000,
+            drain_timeout_ms: 10_000,
+            probe_interval_ms: 500,
+            probe_timeout_ms: 500,
+            probe_failures: 2,
+            heartbeat_ms: None,
+            restart: Restart::default(),
+            user: None,
+            config: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Ports: what one room needs of another without naming it. `grace` joins them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::StopMode;
+use crate::instance::InstanceView;
+use crate::plugin::{
+    ActionCall, ActionInfo, Batch, Observed, PluginError, Receipt, Severity,
+};
+use crate::status::PluginView;
+
+/// A host call of an action, after the grant was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each is documented in wit/host.wit, whose functions these are")]
+pub enum HostCall {
+    Now,
+    Sleep { ms: u32 },
+    GetInstance { id: String },
+    ListInstances { service: String },
+    Restart { id: String, mode: StopMode, reason: String },
+    Pause { id: String, reason: String },
+    Resume { id: String, reason: String },
+    Scale { service: String, instances: u32, reason: String },
+    Drain { id: String, reason: String },
+    Quarantine { id: String, reason: String },
+    Release { id: String, reason: String },
+    ConfigFiles { id: String },
+    ConfigRead { id: String, path: String },
+    ConfigSnapshot { id: String, path: String },
+    ConfigRestore { id: String, path: String },
+    ConfigPutBack { id: String, path: String, hash: String },
+    ProbeHttp { id: String, path: String, timeout_ms: u32 },
+    ProbeDeclared { id: String, timeout_ms: u32 },
+    Traffic { target: String, window_ms: u32 },
+    Notify { channel: String, severity: Severity, subject: String, text: String },
+}
+
+/// The answer to a host call; which one belongs to which call is told by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each is documented in wit/host.wit")]
+pub enum HostAnswer {
+    Done,
+    Number { number: u64 },
+    Text { text: Option<String> },
+    Bytes { bytes: Vec<u8> },
+    Instance { instance: InstanceView },
+    Instances { instances: Vec<InstanceView> },
+    Files { files: Vec<ConfigFileView> },
+    Probe { status: u16, latency_us: u64, problem: Option<String> },
+    Traffic { window_ms: u64, requests: u64, failures: u64, p50_us: u64, p99_us: u64 },
+}
+
+/// A declared configuration file as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFileView {
+    /// As declared, `{data}` filled in.
+    pub path: String,
+    /// BLAKE3 in hex, empty when missing.
+    pub hash: String,
+    /// Of the last good copy, empty when none.
+    pub good_hash: String,
+    /// Why it does not parse.
+    pub problem: Option<String>,
+}
+
+/// Carries out host calls of one call of an action. Blocking: it is called from a thread that
+/// belongs to that call.
+pub trait HostPort: Send {
+    /// Does it, within `budget`, which is what is left of the action's wall clock.
+    ///
+    /// # Errors
+    /// What the plugin will see.
+    fn call(&mut self, call: HostCall, budget: Duration) -> Result<HostAnswer, PluginError>;
+}
+
+/// What the host has to say of a call: the third channel beside answer and plugin's error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "failure", content = "detail", rename_all = "kebab-case")]
+pub enum CallFailure {
+    /// The plugin answered with an error of its own.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// It trapped.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// It used up its fuel.
+    #[error("used up its fuel of {0}")]
+    Fuel(u64),
+    /// It used up its wall clock, in milliseconds.
+    #[error("ran longer than {0} ms")]
+    Deadline(u64),
+    /// It wanted more memory than this many bytes.
+    #[error("wanted more than {0} bytes of memory")]
+    Memory(u64),
+    /// It made more host calls, or a larger output, than allowed.
+    #[error("over its quota: {0}")]
+    Quota(String),
+    /// There is no such plugin, or it is not live.
+    #[error("not callable: {0}")]
+    NotCallable(String),
+}
+
+impl CallFailure {
+    /// Whether it is held against the plugin. Its own polite error is not.
+    #[must_use]
+    pub fn is_strike(&self) -> bool {
+        !matches!(self, CallFailure::Plugin(_) | CallFailure::NotCallable(_))
+    }
+}
+
+/// The plugin host as the healer sees it. Blocking; calls may come from several threads.
+pub trait PluginHost: Send + Sync {
+    /// Every plugin that was found, live or not.
+    fn list(&self) -> Vec<PluginView>;
+
+    /// Rises whenever the set of live plugins changes.
+    fn generation(&self) -> u64;
+
+    /// Names of the live detectors with their granted `events:read` and `metrics:read`.
+    fn detectors(&self) -> Vec<DetectorView>;
+
+    /// One call of a detector.
+    ///
+    /// # Errors
+    /// [`CallFailure`]; strikes are counted inside.
+    fn observe(&self, detector: &str, state: &[u8], batch: &Batch) -> Result<Observed, CallFailure>;
+
+    /// The actions of all live packs.
+    fn actions(&self) -> Vec<ActionInfo>;
+
+    /// What an action would do.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    fn plan(&self, call: &ActionCall, port: Box<dyn HostPort>) -> Result<Vec<String>, CallFailure>;
+
+    /// Runs an action. `timeout` shortens the wall clock of the manifest.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    fn run(
+        &self,
+        call: &ActionCall,
+        port: Box<dyn HostPort>,
+        timeout: Duration,
+    ) -> Result<Receipt, CallFailure>;
+
+    /// Takes back what a receipt says.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    fn undo(
+        &self,
+        action: &str,
+        receipt: &Receipt,
+        port: Box<dyn HostPort>,
+        timeout: Duration,
+    ) -> Result<(), CallFailure>;
+}
+
+/// A live detector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectorView {
+    /// Its name.
+    pub name: String,
+    /// Whether it may see lifecycle events.
+    pub events: bool,
+    /// Whether it may see probes, traffic and resources.
+    pub metrics: bool,
+}
