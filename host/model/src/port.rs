@@ -172,3 +172,88 @@ pub struct DetectorView {
     /// Whether it may see probes, traffic and resources.
     pub metrics: bool,
 }
+
+/// What the API shows, as the healer knows it. Every method answers from memory or the ledger
+/// and returns soon.
+pub trait HostViews: Send + Sync {
+    /// The supervisor's last status, or none while it cannot be reached.
+    fn fleet(&self) -> Option<crate::ipc::FleetStatus>;
+    /// All incidents, oldest first.
+    fn incidents(&self) -> Vec<crate::incident::Incident>;
+    /// Rises with every change of an incident.
+    fn incidents_version(&self) -> u64;
+    /// An incident with what was written about it, in order.
+    fn story(&self, id: &str) -> Option<Story>;
+    /// Playbooks that were read, good and bad.
+    fn playbooks(&self) -> Vec<PlaybookView>;
+    /// Plugins that were found.
+    fn plugins(&self) -> Vec<PluginView>;
+    /// The actions of all live packs.
+    fn actions(&self) -> Vec<ActionInfo>;
+    /// The kernels of every process.
+    fn kernels(&self) -> Vec<crate::status::Kernel>;
+    /// Starts a playbook by hand for a target, or tells what it would do. Blocking.
+    ///
+    /// # Errors
+    /// Why not, for a person.
+    fn run_playbook(&self, id: &str, target: &str, dry_run: bool) -> Result<PlaybookRun, String>;
+}
+
+/// An incident and the ledger's entries about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// The incident.
+    pub incident: crate::incident::Incident,
+    /// What was written about it, oldest first.
+    pub entries: Vec<StoryEntry>,
+}
+
+/// One ledger entry of a story.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoryEntry {
+    /// Its number in the ledger.
+    pub seq: u64,
+    /// When.
+    pub at: crate::TimestampMs,
+    /// What: `finding`, `incident`, `step-started`, `step-done`, ...
+    pub kind: String,
+    /// The rest.
+    pub body: serde_json::Value,
+}
+
+/// A playbook as `grace playbook list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaybookView {
+    /// Its id; the file's name when it could not be read.
+    pub id: String,
+    /// Its version.
+    pub version: u32,
+    /// What it is for.
+    pub description: String,
+    /// Finding kinds that start it.
+    pub triggers: Vec<String>,
+    /// `builtin` or a path.
+    pub origin: String,
+    /// Why it is not used, with file, line and caret.
+    pub error: Option<String>,
+    /// Runs that ended well.
+    pub succeeded: u64,
+    /// Runs that failed.
+    pub failed: u64,
+}
+
+/// What came of starting a playbook by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "run", rename_all = "kebab-case")]
+pub enum PlaybookRun {
+    /// What it would do, a line each.
+    Plan {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// It was started for this incident.
+    Started {
+        /// The incident.
+        incident: String,
+    },
+}

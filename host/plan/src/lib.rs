@@ -1,1 +1,6 @@
-//! grace-plan
+//! Pure decisions: what to do, never doing it. No I/O, no clock, no async; time comes in as an
+//! argument, so that tests and simulations drive it.
+
+pub mod playbook;
+pub mod restart;
+pub mod run;
