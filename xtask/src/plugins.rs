@@ -1,0 +1,103 @@
+//! Builds the components that Grace ships, and the hostile ones its tests need, into
+//! `plugins/out`. A file there changes only when its bytes do, so that the host is not built
+//! again for nothing.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{Progress, cargo_build};
+use crate::command::{cargo, output, root, succeed};
+
+pub const WASM_TARGET: &str = "wasm32-wasip2";
+
+/// Adds a rustup target when it is missing.
+pub fn add_target(progress: &mut Progress, target: &str) -> Result<()> {
+    let mut list = std::process::Command::new("rustup");
+    list.args(["target", "list", "--installed"])
+        .current_dir(root());
+    let installed = output(&mut list)
+        .context("rustup is needed to add the wasm target; see https://rustup.rs")?;
+    if installed.lines().any(|line| line.trim() == target) {
+        return Ok(());
+    }
+    progress.say(&format!("adding the target {target}"));
+    succeed(
+        std::process::Command::new("rustup")
+            .args(["target", "add", target])
+            .current_dir(root()),
+    )
+}
+
+/// Builds and stages every plugin.
+pub fn build(progress: &mut Progress) -> Result<()> {
+    add_target(progress, WASM_TARGET)?;
+    let dir = root().join("plugins");
+    let mut command = cargo();
+    command
+        .current_dir(&dir)
+        .args(["build", "--release", "--workspace", "--target", WASM_TARGET]);
+    // The plugins are a workspace of their own; a CARGO_TARGET_DIR for the host is not theirs.
+    command.env("CARGO_TARGET_DIR", dir.join("target"));
+    cargo_build(progress, "plugins", command)?;
+    let made = dir.join("target").join(WASM_TARGET).join("release");
+    let out = dir.join("out");
+    let mut kept = stage(&dir.join("builtin"), &made, &out)?;
+    kept += stage(&dir.join("fixtures"), &made, &out.join("fixtures"))?;
+    if kept == 0 {
+        bail!("no plugin was found below {}", dir.display());
+    }
+    Ok(())
+}
+
+/// Copies every plugin below `from` (a folder with `plugin.toml` and `Cargo.toml`) to `out`.
+fn stage(from: &Path, made: &Path, out: &Path) -> Result<usize> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let mut kept = 0;
+    let mut names = Vec::new();
+    let folders = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for folder in folders {
+        let folder = folder?.path();
+        let manifest = folder.join("plugin.toml");
+        if !manifest.is_file() {
+            continue;
+        }
+        let cargo_toml = fs::read_to_string(folder.join("Cargo.toml"))?;
+        let package = cargo_toml
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+            .with_context(|| format!("{}: no package name", folder.join("Cargo.toml").display()))?;
+        let name = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let wasm = made.join(format!("{}.wasm", package.replace('-', "_")));
+        put(
+            &fs::read(&wasm).with_context(|| format!("cannot read {}", wasm.display()))?,
+            &out.join(format!("{name}.wasm")),
+        )?;
+        put(&fs::read(&manifest)?, &out.join(format!("{name}.toml")))?;
+        names.push(name);
+        kept += 1;
+    }
+    // A plugin that was removed from the source must not stay in the binary.
+    for file in fs::read_dir(out)? {
+        let file = file?.path();
+        let stem = file
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if file.is_file() && !names.contains(&stem) {
+            fs::remove_file(&file)?;
+        }
+    }
+    Ok(kept)
+}
+
+fn put(bytes: &[u8], to: &Path) -> Result<()> {
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}

@@ -1,0 +1,278 @@
+//! The house rules that a program can check: which crate may name which, which crate alone may
+//! name a library, where `unsafe` may stand, file heads and sizes, and that SPEC.md names only
+//! tests that exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::command::{cargo, output, root};
+
+/// Which of our crates a crate may name. ARCHITECTURE.md shows the same table.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("grace-model", &[]),
+    ("grace-plan", &["grace-model"]),
+    ("grace-journal", &["grace-model"]),
+    ("grace-os", &["grace-model"]),
+    ("grace-ledger", &["grace-model"]),
+    ("grace-wasm", &["grace-model"]),
+    (
+        "grace-supervisor",
+        &["grace-model", "grace-plan", "grace-journal", "grace-os"],
+    ),
+    ("grace-proxy", &["grace-model", "grace-journal", "grace-os"]),
+    (
+        "grace-healer",
+        &["grace-model", "grace-plan", "grace-journal", "grace-ledger"],
+    ),
+    ("grace-api", &["grace-model", "grace-ledger"]),
+    ("grace-demo", &["grace-workers"]),
+    ("grace-workers", &[]),
+    ("xtask", &[]),
+];
+
+/// Libraries that only these crates may name.
+const ONLY: &[(&str, &[&str])] = &[
+    ("wasmtime", &["grace-wasm"]),
+    ("wasmtime-wasi", &["grace-wasm"]),
+    ("hyper", &["grace-proxy", "grace-api", "grace-workers"]),
+    ("axum", &["grace-api"]),
+    ("rusqlite", &["grace-ledger"]),
+    ("rustix", &["grace-os"]),
+    ("nix", &["grace-os"]),
+    ("libc", &["grace-os"]),
+    ("anyhow", &["grace", "xtask", "grace-demo", "grace-workers"]),
+    ("clap", &["grace"]),
+];
+
+/// Files that may hold `unsafe`, each block with its proof.
+const UNSAFE: &[&str] = &["host/os/", "host/wasm/src/aot.rs", "plugins/"];
+
+const MAX_LINES: usize = 800;
+
+pub fn run() -> Result<ExitCode> {
+    match check() {
+        Ok(()) => {
+            println!("tidy");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            println!("{error:#}");
+            Ok(ExitCode::from(1))
+        }
+    }
+}
+
+pub fn check() -> Result<()> {
+    let mut faults = Vec::new();
+    let metadata = output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
+    directions(&serde_json::from_str(&metadata)?, &mut faults);
+    let mut files = Vec::new();
+    for top in ["host", "xtask", "tests", "plugins"] {
+        sources(&root().join(top), &mut files)?;
+    }
+    for file in &files {
+        source(file, &mut faults)?;
+    }
+    spec(&files, &mut faults)?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", faults.join("\n"))
+}
+
+fn directions(metadata: &Value, faults: &mut Vec<String>) {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or_default();
+        for dep in package["dependencies"].as_array().into_iter().flatten() {
+            let to = dep["name"].as_str().unwrap_or_default();
+            let dev = dep["kind"] == "dev";
+            if dev {
+                continue;
+            }
+            if to.starts_with("grace-") && name != "grace" {
+                match allowed.get(name) {
+                    Some(list) if list.contains(&to) => {}
+                    Some(_) => faults.push(format!(
+                        "{name} names {to}: not in the table of ARCHITECTURE.md"
+                    )),
+                    None => faults.push(format!("{name} is not in the table of xtask/src/tidy.rs")),
+                }
+            }
+            if let Some((_, owners)) = ONLY.iter().find(|(library, _)| *library == to)
+                && !owners.contains(&name)
+            {
+                faults.push(format!("{name} names {to}: only {} may", owners.join(", ")));
+            }
+        }
+    }
+}
+
+fn sources(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if path.is_dir() {
+            if !matches!(
+                name.as_str(),
+                "target" | "out" | "template" | "node_modules"
+            ) {
+                sources(&path, files)?;
+            }
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(file)?;
+    let short = file
+        .strip_prefix(root())
+        .unwrap_or(file)
+        .display()
+        .to_string();
+    if !text.starts_with("//!") && !text.starts_with("#!") {
+        faults.push(format!("{short}: begin with //! and what the file is"));
+    }
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        faults.push(format!(
+            "{short}: {lines} lines; more than {MAX_LINES} hold more than one idea"
+        ));
+    }
+    if short.starts_with("host/") && short.contains("/src/") || short.starts_with("host/grace/") {
+        let allowed = UNSAFE.iter().any(|place| short.starts_with(place));
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if !allowed
+                && (code.contains("unsafe {")
+                    || code.contains("unsafe fn")
+                    || code.contains("unsafe impl"))
+            {
+                faults.push(format!(
+                    "{short}:{}: unsafe stands only in {}",
+                    number + 1,
+                    UNSAFE.join(", ")
+                ));
+            }
+        }
+    }
+    for (number, line) in text.lines().enumerate() {
+        if line.ends_with(' ') || line.contains('\t') && !line.contains("\"") {
+            faults.push(format!("{short}:{}: trailing space or tab", number + 1));
+        }
+    }
+    Ok(())
+}
+
+/// Every test named in SPEC.md, as `` `name` `` in the last column, exists.
+fn spec(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
+    let path = root().join("SPEC.md");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut tests = BTreeSet::new();
+    for file in files {
+        let source = fs::read_to_string(file)?;
+        for line in source.lines() {
+            let line = line.trim_start();
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let line = line.strip_prefix("async ").unwrap_or(line);
+            if let Some(rest) = line.strip_prefix("fn ")
+                && let Some((name, _)) = rest.split_once('(')
+            {
+                tests.insert(name.trim().to_owned());
+            }
+        }
+    }
+    faults.extend(unknown_tests(&text, &tests));
+    Ok(())
+}
+
+fn unknown_tests(spec: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut rows = 0;
+    for (number, line) in spec.lines().enumerate() {
+        if !line.starts_with("| ") || line.starts_with("| ---") {
+            continue;
+        }
+        let Some(last) = line.trim_end_matches('|').rsplit('|').next() else {
+            continue;
+        };
+        if last.trim() == "test" {
+            continue;
+        }
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() && !last.contains("not built") {
+            faults.push(format!(
+                "SPEC.md:{}: a promise without a test; name one or say `not built`",
+                number + 1
+            ));
+        }
+        for name in names {
+            rows += 1;
+            let name = name.rsplit("::").next().unwrap_or(name);
+            if !tests.contains(name) {
+                faults.push(format!("SPEC.md:{}: there is no test {name:?}", number + 1));
+            }
+        }
+    }
+    if rows == 0 {
+        faults.push("SPEC.md names no test at all".to_owned());
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> BTreeSet<String> {
+        ["a_test".to_owned()].into()
+    }
+
+    #[test]
+    fn a_spec_row_may_name_a_test_that_exists() {
+        assert!(
+            unknown_tests(
+                "| promise | test |\n| --- | --- |\n| it works | `x::a_test` |\n",
+                &known()
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_spec_row_with_an_unknown_test_is_a_fault() {
+        assert_eq!(
+            unknown_tests("| it works | `b_test` |\n", &known()).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_spec_row_without_a_test_is_a_fault() {
+        assert!(!unknown_tests("| it works | soon |\n", &known()).is_empty());
+    }
+
+    #[test]
+    fn a_crate_outside_the_table_and_a_wrong_direction_are_faults() {
+        let metadata = serde_json::json!({"packages": [
+            {"name": "grace-model", "dependencies": [{"name": "grace-plan", "kind": null}]},
+            {"name": "grace-plan", "dependencies": [{"name": "wasmtime", "kind": null}]},
+            {"name": "grace-new", "dependencies": [{"name": "grace-model", "kind": null}]},
+        ]});
+        let mut faults = Vec::new();
+        directions(&metadata, &mut faults);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+}
