@@ -30,7 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["grace-model", "grace-plan", "grace-journal", "grace-ledger"],
     ),
     ("grace-api", &["grace-model", "grace-ledger"]),
-    ("grace-demo", &["grace-workers"]),
+    ("grace-demo", &[]),
     ("grace-workers", &[]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,105 @@
+//! The end of the demo: a table, or one JSON document.
+
+use serde::Serialize;
+
+use crate::Options;
+use crate::fault::Outcome;
+use crate::fleet::Instance;
+use crate::load::Requests;
+
+/// All that was seen.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// One a fault.
+    pub faults: Vec<Outcome>,
+    /// The load's count.
+    pub requests: Requests,
+    /// The fleet at the end.
+    pub instances: Vec<Instance>,
+}
+
+impl Report {
+    /// Whether every fault was healed and no request failed.
+    pub fn all_good(&self) -> bool {
+        !self.faults.is_empty()
+            && self.faults.iter().all(|outcome| outcome.healed)
+            && self.requests.sent > 0
+            && self.requests.failed == 0
+    }
+
+    /// Prints it.
+    pub fn print(&self, options: &Options) {
+        if options.json {
+            match serde_json::to_string(self) {
+                Ok(text) => println!("{text}"),
+                Err(error) => eprintln!("error: {error}"),
+            }
+            return;
+        }
+        println!(
+            "\n{:<15} {:>12} {:>12} {:>10}  {:<18} {:<9} healed",
+            "fault", "detected", "restored", "healed", "playbook", "incident"
+        );
+        let time = |ms: Option<u64>| ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
+        for outcome in &self.faults {
+            println!(
+                "{:<15} {:>12} {:>12} {:>10}  {:<18} {:<9} {}",
+                outcome.fault.name(),
+                time(outcome.detected_ms),
+                time(outcome.restored_ms),
+                time(outcome.healed_ms),
+                outcome.playbook.as_deref().unwrap_or("-"),
+                outcome.incident.as_deref().unwrap_or("-"),
+                if outcome.healed { "yes" } else { "NO" },
+            );
+        }
+        println!(
+            "\n{} requests at {:.0}/s, {} failed; the slowest took {:.0} ms",
+            self.requests.sent, self.requests.rate, self.requests.failed, self.requests.longest_ms
+        );
+        for reason in self.requests.failures.iter().take(5) {
+            println!("  failed: {reason}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+
+    fn report(healed: bool, sent: u64, failed: u64) -> Report {
+        let outcome = Outcome {
+            fault: Fault::Crash,
+            detected_ms: Some(1),
+            restored_ms: Some(2),
+            healed_ms: Some(3),
+            playbook: Some("instance-crash".to_owned()),
+            incident: Some("inc-1".to_owned()),
+            healed,
+        };
+        let requests = Requests {
+            sent,
+            failed,
+            ..Requests::default()
+        };
+        Report {
+            faults: vec![outcome],
+            requests,
+            instances: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_fault_that_did_not_heal_or_a_failed_request_is_no_success() {
+        assert!(report(true, 100, 0).all_good());
+        assert!(!report(false, 100, 0).all_good());
+        assert!(!report(true, 100, 1).all_good());
+        assert!(!report(true, 0, 0).all_good());
+        let nothing = Report {
+            faults: Vec::new(),
+            ..report(true, 1, 0)
+        };
+        assert!(!nothing.all_good());
+    }
+}
