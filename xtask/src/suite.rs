@@ -2,6 +2,7 @@
 //! and is listed as NOT RUN; with `--full` it fails.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +10,8 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::build::{Progress, clock};
-use crate::command::{cargo, root, succeed, target};
+use crate::build::{Progress, cargo_build, clock};
+use crate::command::{cargo, root, succeed, target, which};
 use crate::plugins;
 use crate::tidy;
 
@@ -27,6 +28,11 @@ const PARTS: &[(&str, &str, u64)] = &[
     ("lints", "clippy with warnings denied, host and plugins", 60),
     ("unit", "unit and property tests of every host crate", 120),
     ("end-to-end", "the real binary with real processes", 240),
+    (
+        "as-user",
+        "the same again as an ordinary user, when we are root",
+        120,
+    ),
     ("docs", "the documentation builds without warnings", 60),
 ];
 
@@ -145,14 +151,17 @@ fn check(part: &str, full: bool, not_run: &std::path::Path) -> Result<()> {
         }
         "end-to-end" => {
             plugins::build(&mut Progress::new())?;
+            let tools = cargo_component()?;
             succeed(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
             succeed(
                 cargo()
                     .args(["test", "--package", "grace", "--test", "end-to-end"])
+                    .env("PATH", tools)
                     .env("GRACE_NOT_RUN", not_run)
                     .envs(full_env(full)),
             )
         }
+        "as-user" => as_user(),
         "docs" => succeed(
             cargo()
                 .args([
@@ -203,4 +212,85 @@ fn times() -> BTreeMap<String, u64> {
             Some((part.to_owned(), seconds.parse().ok()?))
         })
         .collect()
+}
+
+/// The version that the end-to-end test of `cargo component` uses.
+const CARGO_COMPONENT: &str = "0.21.1";
+
+/// A PATH with cargo-component on it, which is installed below the target directory when it is
+/// missing. A test that needs it never skips.
+fn cargo_component() -> Result<OsString> {
+    plugins::add_target(&mut Progress::new(), "wasm32-wasip1")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if which("cargo-component").is_some() {
+        return Ok(path);
+    }
+    let tools = target().join("tools");
+    if !tools.join("bin/cargo-component").is_file() {
+        eprintln!(
+            "cargo-component {CARGO_COMPONENT} is missing and is installed below {}; ten minutes or more",
+            tools.display()
+        );
+        succeed(
+            cargo()
+                .args([
+                    "install",
+                    "cargo-component",
+                    "--version",
+                    CARGO_COMPONENT,
+                    "--locked",
+                    "--root",
+                ])
+                .arg(&tools),
+        )?;
+    }
+    let all = std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(all)?)
+}
+
+/// Runs the end-to-end tests that need neither root nor cargo again as user 65534, from a copy
+/// of the binaries that this user can read.
+fn as_user() -> Result<()> {
+    let me = std::fs::metadata("/proc/self")?;
+    if std::os::unix::fs::MetadataExt::uid(&me) != 0 {
+        eprintln!("we are an ordinary user already: the end-to-end part was this one");
+        return Ok(());
+    }
+    if which("setpriv").is_none() {
+        bail!("setpriv is missing; get it by: apt-get install util-linux");
+    }
+    plugins::build(&mut Progress::new())?;
+    succeed(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--package",
+        "grace",
+        "--test",
+        "end-to-end",
+        "--no-run",
+    ]);
+    let built = cargo_build(&mut Progress::new(), "end-to-end", command)?;
+    let Some(test) = built
+        .iter()
+        .find(|file| file.to_string_lossy().contains("end_to_end"))
+    else {
+        bail!("cargo built no end-to-end test");
+    };
+    let dir = std::env::temp_dir().join(format!("grace-as-user-{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    fs::copy(test, dir.join("end-to-end"))?;
+    fs::copy(target().join("debug/grace"), dir.join("grace"))?;
+    let done = succeed(
+        std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(dir.join("end-to-end"))
+            .args(["fleet", "survival", "healing"])
+            .current_dir("/")
+            .env("GRACE_BIN", dir.join("grace"))
+            .env("GRACE_AS_USER", "1")
+            .env("HOME", "/nonexistent"),
+    );
+    fs::remove_dir_all(&dir)?;
+    done
 }

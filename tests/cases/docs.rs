@@ -1,0 +1,57 @@
+//! The documents stay true: what they name exists.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::Host;
+
+fn read(name: &str) -> String {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+#[test]
+fn every_grace_command_in_the_readme_exists() {
+    let host = Host::shop(1, "");
+    let text = read("README.md") + &read("ARCHITECTURE.md");
+    let mut seen = 0;
+    for piece in text.split('`').skip(1).step_by(2) {
+        let Some(rest) = piece.trim().strip_prefix("grace ") else {
+            continue;
+        };
+        let words: Vec<&str> = rest
+            .split_whitespace()
+            .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+            .collect();
+        let Some(first) = words.first() else { continue };
+        let mut args = vec![*first];
+        if matches!(*first, "incidents" | "playbook" | "plugin")
+            && let Some(second) = words.get(1)
+        {
+            args.push(second);
+        }
+        args.push("--help");
+        let run = host.run(&args);
+        assert_eq!(
+            run.code, 0,
+            "`{piece}` is in the documents and no command: {run:?}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 5, "the README names {seen} commands");
+}
+
+#[test]
+fn the_playbook_reference_names_every_shipped_playbook() {
+    let reference = read("playbooks/README.md");
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("playbooks");
+    for entry in fs::read_dir(dir).expect("playbooks").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(id) = name.strip_suffix(".yaml") {
+            assert!(
+                reference.contains(id),
+                "playbooks/README.md does not name {id}"
+            );
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What end-to-end tests stand on: a host in a directory of its own, its command line, its
+//! clients, and waiting with an end.
+
+mod host;
+mod http;
+mod needs;
+mod process;
+mod wait;
+
+pub use host::{Host, Run, grace, worker};
+pub use http::{Answer, Traffic, get};
+pub use needs::{as_root, tool};
+pub use process::{alive, pids_with_marker, signal, stopped};
+pub use wait::{PATIENCE, eventually, eventually_some};
