@@ -37,7 +37,7 @@ fn whole(closed: bool) -> Whole {
     fill(&ledger, ENTRIES);
     let entries = ledger.entries_after(0, 1000).unwrap();
     let state = state_of(&ledger);
-    let kept = if closed { None } else { Some(ledger) };
+    let kept = (!closed).then_some(ledger);
     let files = ["", "-wal", "-head"]
         .into_iter()
         .filter_map(|suffix| {
@@ -144,6 +144,14 @@ fn find(bytes: &[u8], needle: &str) -> usize {
         .windows(needle.len())
         .position(|window| window == needle.as_bytes())
         .unwrap()
+}
+
+/// So many, or as many as `PROPTEST_CASES` says.
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
 }
 
 #[test]
@@ -331,7 +339,7 @@ fn flipped_bytes_in_the_file_are_never_silently_accepted() {
     let whole = whole(true);
     let length = whole.bytes("").len();
     let config = ProptestConfig {
-        cases: 300,
+        cases: cases(120),
         failure_persistence: None,
         ..Default::default()
     };
@@ -354,7 +362,7 @@ fn flipped_bytes_in_the_log_are_never_silently_accepted() {
     let whole = whole(false);
     let length = whole.bytes("-wal").len();
     let config = ProptestConfig {
-        cases: 150,
+        cases: cases(60),
         failure_persistence: None,
         ..Default::default()
     };

@@ -1,6 +1,12 @@
 //! The ledger from outside: real files, real processes, real damage.
 
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod contents;
 mod crash;
