@@ -3,6 +3,11 @@
 //! nothing of its inside: whether something is healed is judged by the demo's own probe, the
 //! process table and the bytes on disk.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "only JSON is indexed, which gives null for what is absent"
+)]
+
 mod fault;
 mod fleet;
 mod judge;

@@ -1,0 +1,77 @@
+//! What Grace costs when nothing happens: memory and processor time of its own processes.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::fleet::Fleet;
+use super::row::Row;
+
+pub const ROWS: &[&str] = &["idle_mib", "idle_cpu_percent"];
+
+pub fn measure(grace: &Path) -> Result<Vec<Row>> {
+    let fleet = Fleet::start(grace, 6, 0, 2)?;
+    // What starting needs is over after a while.
+    std::thread::sleep(Duration::from_secs(15));
+    let status = fleet.ask(&["status", "--json"])?;
+    let pids: Vec<u64> = status["processes"]
+        .as_array()
+        .context("no processes")?
+        .iter()
+        .filter_map(|process| process["pid"].as_u64())
+        .filter(|pid| *pid > 0)
+        .collect();
+    let kib: u64 = pids.iter().map(|pid| pss_kib(*pid)).sum::<Result<u64>>()?;
+    let before: u64 = pids.iter().map(|pid| ticks(*pid)).sum::<Result<u64>>()?;
+    let begun = Instant::now();
+    std::thread::sleep(Duration::from_secs(20));
+    let after: u64 = pids.iter().map(|pid| ticks(*pid)).sum::<Result<u64>>()?;
+    // USER_HZ is 100 on every Linux that Grace runs on.
+    let seconds = (after - before) as f64 / 100.0;
+    let row = |name, unit, ours, goal| Row {
+        name,
+        unit,
+        better: "lower",
+        ours,
+        peer: None,
+        peer_name: "",
+        goal: Some(goal),
+        goal_on: "ours",
+    };
+    Ok(vec![
+        row(ROWS[0], "MiB", kib as f64 / 1024.0, 80.0),
+        row(
+            ROWS[1],
+            "percent",
+            100.0 * seconds / begun.elapsed().as_secs_f64(),
+            1.0,
+        ),
+    ])
+}
+
+fn pss_kib(pid: u64) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .context("no Pss")?;
+    Ok(line
+        .split_whitespace()
+        .next()
+        .context("no number")?
+        .parse()?)
+}
+
+fn ticks(pid: u64) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let rest = text.rsplit(')').next().context("no stat")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let at = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<u64>().ok())
+            .context("no ticks")
+    };
+    Ok(at(11)? + at(12)?)
+}
