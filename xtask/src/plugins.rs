@@ -3,7 +3,7 @@
 //! again for nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -43,22 +43,45 @@ pub fn build(progress: &mut Progress) -> Result<()> {
     cargo_build(progress, "plugins", command)?;
     let made = dir.join("target").join(WASM_TARGET).join("release");
     let out = dir.join("out");
-    let mut kept = stage(&dir.join("builtin"), &made, &out)?;
-    kept += stage(&dir.join("fixtures"), &made, &out.join("fixtures"))?;
-    if kept == 0 {
+    let (mut builtin, mut fixtures) = (Vec::new(), Vec::new());
+    for group in folders(&dir)? {
+        let name = group
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        match name.as_str() {
+            // What `grace plugin new` writes is no plugin yet.
+            "out" | "target" | "template" | "sdk" | "wit" => {}
+            "fixtures" => fixtures.extend(folders(&group)?),
+            _ => builtin.extend(folders(&group)?),
+        }
+    }
+    if stage(&builtin, &made, &out)? == 0 {
         bail!("no plugin was found below {}", dir.display());
     }
+    stage(&fixtures, &made, &out.join("fixtures"))?;
     Ok(())
 }
 
-/// Copies every plugin below `from` (a folder with `plugin.toml` and `Cargo.toml`) to `out`.
-fn stage(from: &Path, made: &Path, out: &Path) -> Result<usize> {
+fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Copies every plugin (a folder with `plugin.toml` and `Cargo.toml`) to `out`.
+fn stage(from: &[PathBuf], made: &Path, out: &Path) -> Result<usize> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let mut kept = 0;
     let mut names = Vec::new();
-    let folders = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-    for folder in folders {
-        let folder = folder?.path();
+    for folder in from {
         let manifest = folder.join("plugin.toml");
         if !manifest.is_file() {
             continue;
