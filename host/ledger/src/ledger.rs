@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, TransactionBehavior};
@@ -15,6 +16,9 @@ use crate::schema::{HEAD, META};
 use crate::tx::Tx;
 use crate::verify::{State, inspect};
 use crate::{LedgerError, Result, salvage, schema};
+
+/// How long another holder of the lock may take to let go.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was found at open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,10 +204,18 @@ fn lock(path: &Path) -> Result<File> {
         .mode(0o600)
         .open(&lock_path)
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(path.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+    // A child that was just forked holds a copy of every lock until it runs its program, and a
+    // writer that was just killed until it is gone.
+    let given_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < given_up => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse(path.to_owned())),
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! still verifies. The new one is made completely before the old one is moved, so that a
 //! crash at any point leaves one or the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -76,13 +76,10 @@ struct Carried {
 }
 
 fn carry(old: &Old, tx: &mut Tx<'_>, damaged: &Path, broken: &Broken, now: u64) -> Result<Carried> {
-    let sound = old.sound_entries()?;
     let kept = old.carry_prefix(tx)?;
-    let last_known = old
-        .last_known
-        .max(sound.last().copied().unwrap_or(0))
-        .max(kept);
-    let rest: Vec<u64> = sound.range(kept + 1..).copied().collect();
+    let rest = old.sound_entries_behind(kept)?;
+    let last_sound = rest.last_key_value().map_or(kept, |(seq, _)| *seq);
+    let last_known = old.last_known.max(last_sound);
     let salvaged = u64::try_from(rest.len()).unwrap_or(u64::MAX);
     let lost = last_known.saturating_sub(kept).saturating_sub(salvaged);
     let (rows, rows_lost) = old.carry_state(tx)?;
@@ -98,14 +95,11 @@ fn carry(old: &Old, tx: &mut Tx<'_>, damaged: &Path, broken: &Broken, now: u64) 
         "state_rows_lost": rows_lost,
     });
     tx.append(LEDGER_DAMAGED, None, now, &body)?;
-    for seq in rest {
-        if let Some(row) = old.entry(seq)? {
-            let incident = row.incident.clone().map(IncidentId);
-            let content: Value =
-                serde_json::from_str(&row.body).unwrap_or_else(|_| Value::String(row.body.clone()));
-            let body = json!({"seq": row.seq, "kind": row.kind, "hash": row.hash, "body": content});
-            tx.append(SALVAGED, incident.as_ref(), row.at, &body)?;
-        }
+    for row in rest.into_values() {
+        let incident = row.incident.map(IncidentId);
+        let content: Value = serde_json::from_str(&row.body).unwrap_or(Value::String(row.body));
+        let body = json!({"seq": row.seq, "kind": row.kind, "hash": row.hash, "body": content});
+        tx.append(SALVAGED, incident.as_ref(), row.at, &body)?;
     }
     Ok(Carried { kept, salvaged })
 }
@@ -166,19 +160,20 @@ impl Old {
         Ok(last.seq)
     }
 
-    /// Numbers of all entries whose own hash holds: from the front, from the back, and one
-    /// by one between where both broke off.
-    fn sound_entries(&self) -> Result<BTreeSet<u64>> {
-        let mut sound = BTreeSet::new();
-        let front = self.scan("ORDER BY seq", &mut sound)?;
+    /// All entries behind number `kept` whose own hash holds: from the front, from the back,
+    /// and one by one between where both broke off. They are kept in memory, because what a
+    /// scan meets on a damaged page need not be found again by its number.
+    fn sound_entries_behind(&self, kept: u64) -> Result<BTreeMap<u64, Row>> {
+        let mut sound = BTreeMap::new();
+        let front = self.scan(kept, "ORDER BY seq", &mut sound)?;
         let Err(front) = front else { return Ok(sound) };
-        let back = match self.scan("ORDER BY seq DESC", &mut sound)? {
+        let back = match self.scan(kept, "ORDER BY seq DESC", &mut sound)? {
             Err(Some(back)) => back,
             _ => self.last_known + 1,
         };
-        for seq in front.unwrap_or(0) + 1..back.min(self.last_known + 1) {
-            if self.entry(seq)?.is_some() {
-                sound.insert(seq);
+        for seq in front.unwrap_or(kept) + 1..back.min(self.last_known + 1) {
+            if let Some(row) = self.entry(seq)? {
+                sound.insert(seq, row);
             }
         }
         Ok(sound)
@@ -187,21 +182,23 @@ impl Old {
     /// `Ok` inside: reached the end. `Err` inside: broke off behind this entry, if any.
     fn scan(
         &self,
+        kept: u64,
         order: &str,
-        sound: &mut BTreeSet<u64>,
+        sound: &mut BTreeMap<u64, Row>,
     ) -> Result<std::result::Result<(), Option<u64>>> {
         let Some(connection) = &self.connection else {
             return Ok(Err(None));
         };
         let mut last = None;
         let mut walk = || -> rusqlite::Result<()> {
-            let mut statement = connection.prepare(&format!("{ENTRY} {order}"))?;
-            let mut rows = statement.query([])?;
+            let sql = format!("{ENTRY} WHERE seq > ?1 {order}");
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query([kept])?;
             while let Some(row) = rows.next()? {
                 let row = entry_row(row)?;
-                if row.hash == row.computed_hash() {
+                if row.seq > kept && row.hash == row.computed_hash() {
                     last = Some(row.seq);
-                    sound.insert(row.seq);
+                    sound.insert(row.seq, row);
                 }
             }
             Ok(())
