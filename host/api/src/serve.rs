@@ -1,0 +1,47 @@
+//! Serving: from a path and views to a running server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use grace_model::port::HostViews;
+
+use crate::listener::OwnersListener;
+use crate::route;
+
+/// Why the API is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket could not be made.
+    #[error("cannot listen on {}: {source}; is the state directory writable and not full?", path.display())]
+    Bind {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server ended.
+    #[error("the server on {} ended: {source}", path.display())]
+    Ended {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Serves the API on `socket` until the future is dropped. Needs a tokio runtime.
+///
+/// # Errors
+/// [`ServeError`] when the socket cannot be made or the server ends.
+pub async fn serve(socket: &Path, views: Arc<dyn HostViews>) -> Result<(), ServeError> {
+    let listener = OwnersListener::bind(socket).map_err(|source| ServeError::Bind {
+        path: socket.to_owned(),
+        source,
+    })?;
+    axum::serve(listener, route::all(views))
+        .await
+        .map_err(|source| ServeError::Ended {
+            path: socket.to_owned(),
+            source,
+        })
+}
