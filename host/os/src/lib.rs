@@ -3,6 +3,7 @@
 //! and routing are other rooms' business, and it never waits for another process unless told
 //! for how long.
 
+pub mod clock;
 pub mod dir;
 pub mod error;
 pub mod fifo;
@@ -15,12 +16,14 @@ pub mod lock;
 pub mod notify;
 pub mod pass;
 pub mod pidfd;
+pub mod poll;
 pub mod port;
 pub mod process;
 pub mod resources;
 pub mod signal;
 pub mod spawn;
 pub mod tree;
+pub mod umask;
 pub mod user;
 pub mod wait;
 
