@@ -1,6 +1,14 @@
 //! A disk that is full. In a mount namespace of its own, so that the small file system ends
 //! with the process that made it; as an ordinary user too.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what surrounds a test fails it"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,13 @@
 //! Writing, reading, dropping, damage and kills of journals on a real file system.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what surrounds a test fails it"
+)]
+
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -145,7 +153,7 @@ fn what_was_dropped_beyond_the_bound_is_counted_and_the_newest_is_never_dropped(
             }
             all.extend(some);
         }
-        // The follower still had its own first segment open and reads that to its end.
+        // The follower still has its own first segment open and reads that to its end.
         let gap = all
             .iter()
             .position(|(_, entry)| matches!(entry, Entry::Gap { .. }))
@@ -199,7 +207,7 @@ fn a_flipped_bit_costs_its_own_event_and_is_told_as_a_gap() {
     let path = segments(dir.path()).remove(0);
     let whole = fs::read(&path).unwrap();
     let start = places[3].offset as usize;
-    // The length, the checksum, the payload; the low and the high byte of the length.
+    // The low and the high byte of the length, the checksum, the payload.
     for byte in [start, start + 3, start + 5, start + 20] {
         let mut damaged = whole.clone();
         damaged[byte] ^= 0x10;

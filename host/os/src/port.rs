@@ -34,7 +34,8 @@ pub fn ephemeral() -> RangeInclusive<u16> {
     }
 }
 
-/// The longest piece outside the kernel's range, within [`USUAL`] if that is possible.
+/// The longer piece outside the kernel's range: [`USUAL`] if that is outside. Where nothing
+/// is left outside it is [`USUAL`] too, and a connect to a dead port can meet itself.
 #[must_use]
 pub fn instance_range() -> RangeInclusive<u16> {
     outside(&ephemeral())
@@ -46,11 +47,11 @@ fn outside(taken: &RangeInclusive<u16>) -> RangeInclusive<u16> {
         return USUAL;
     }
     let below = 1024..=low.saturating_sub(1);
-    let above = high.saturating_add(1)..=u16::MAX;
-    if below.len() >= above.len() {
-        below
-    } else {
-        above
+    let above = high.checked_add(1).map(|first| first..=u16::MAX);
+    match above {
+        Some(above) if above.len() > below.len() => above,
+        _ if below.is_empty() => USUAL,
+        _ => below,
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
     fn the_range_of_instances_never_meets_the_kernels() {
         for taken in [
             32_768..=60_999,
-            1024..=65_535,
+            10_000..=65_535,
             10_000..=65_000,
             1024..=25_000,
         ] {
@@ -125,6 +126,7 @@ mod tests {
             );
         }
         assert_eq!(outside(&(32_768..=60_999)), USUAL);
+        assert_eq!(outside(&(1024..=65_535)), USUAL);
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub fn state(id: &ProcessId) -> ProcessState {
 }
 
 /// A variable of the environment a process was started with. None when it has none such, is
-/// gone, or may not be looked at.
+/// gone, may not be looked at, or is in the middle of its exec.
 #[must_use]
 pub fn environ_value(pid: u32, key: &str) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
@@ -247,6 +247,11 @@ mod tests {
             .env("GRACE_TEST_VARIABLE", "one=two")
             .spawn()
             .unwrap();
+        // A moment after exec the kernel does not show the variables yet.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while environ_value(child.id(), "GRACE_TEST_VARIABLE").is_none() {
+            assert!(std::time::Instant::now() < end);
+        }
         assert_eq!(
             environ_value(child.id(), "GRACE_TEST_VARIABLE").as_deref(),
             Some("one=two")

@@ -353,12 +353,20 @@ fn write_pid(entry: &mut [u8; PID_ENTRY], pid: u32) {
 /// # Safety
 /// Only in a child right after fork.
 unsafe fn reset_signals() {
-    // SAFETY: dispositions and mask are this process's own; a zeroed sigaction is SIG_DFL
-    // with no flags. Signals that cannot be set refuse with EINVAL.
+    /// Handler, flags, restorer and mask as the kernel wants them: all zero is SIG_DFL.
+    const DEFAULT: [u64; 4] = [0; 4];
+    // SAFETY: dispositions and mask are this process's own; the kernel reads no more of
+    // DEFAULT than its own structure, and writes to no address of ours. Not the C library's
+    // call, which refuses to reset the two signals that it keeps for itself.
     unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
         for signal in 1..=64 {
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                ptr::null::<u64>(),
+                size_of::<u64>(),
+            );
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
