@@ -205,3 +205,16 @@ impl Finding {
         self
     }
 }
+
+impl Severity {
+    /// The word for it, as playbooks write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Minor => "minor",
+            Severity::Moderate => "moderate",
+            Severity::Major => "major",
+            Severity::Critical => "critical",
+        }
+    }
+}

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Bench, fake};
 use crate::detector::Detector;
-use crate::{Field, Finding, Observation, Severity, Value};
+use crate::{Field, Finding, Observation, Value};
 
 /// What of a manifest the test kit looks at.
 #[derive(Debug, Deserialize)]
@@ -157,18 +157,12 @@ struct Expected {
 
 impl Expected {
     fn is_met_by(&self, finding: &Finding) -> bool {
-        let severity = match finding.severity {
-            Severity::Minor => "minor",
-            Severity::Moderate => "moderate",
-            Severity::Major => "major",
-            Severity::Critical => "critical",
-        };
         self.kind == finding.kind
             && self.target == finding.target
             && self
                 .severity
                 .as_deref()
-                .is_none_or(|wanted| wanted == severity)
+                .is_none_or(|wanted| wanted == finding.severity.word())
             && self
                 .cause
                 .as_deref()

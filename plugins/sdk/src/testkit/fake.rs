@@ -353,7 +353,7 @@ pub mod notify {
     pub fn send(channel: &str, severity: Severity, subject: &str, text: &str) -> Result<()> {
         effect(
             "send",
-            format!("send {channel} {severity:?} {subject}: {text}"),
+            format!("send {channel} {} {subject}: {text}", severity.word()),
         )
     }
 }
