@@ -1,1 +1,34 @@
-//! grace-proxy
+//! The data plane: balances HTTP/1.1 over a service's instances, tries again what may be tried
+//! again, takes dead, stopped and failing instances out of rotation, and probes them all. It
+//! goes by the supervisor's last table and never waits for the supervisor; it starts and kills
+//! no process, and knows nothing of incidents.
+
+mod answer;
+mod body;
+mod budget;
+mod client;
+mod control;
+mod eject;
+mod endpoint;
+mod fate;
+mod forward;
+mod framing;
+mod head;
+mod hub;
+mod lane;
+mod link;
+mod pick;
+mod probe;
+mod record;
+mod routes;
+mod run;
+mod second;
+mod socket;
+mod stats;
+mod table;
+mod thread;
+mod watched;
+mod wheel;
+mod windows;
+
+pub use run::{Listener, ProxyError, main, serve};

@@ -1,0 +1,108 @@
+//! Answers that the proxy gives itself, each with its cause as one line of JSON.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::body::OutBody;
+
+/// Why a request gets no instance's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its framing can be read in two ways.
+    Ambiguous,
+    /// No host, or several.
+    BadHost,
+    /// CONNECT.
+    Connect,
+    /// Its body broke off or is malformed.
+    BadBody,
+    /// No instance takes requests.
+    NoInstance,
+    /// The instance could not be reached, and neither could others.
+    Unreachable,
+    /// The instance broke the connection without an answer.
+    BrokeOff,
+    /// The instance died of its own with the request in flight.
+    Suspect,
+    /// No answer within the time allowed.
+    TimedOut,
+}
+
+impl Refusal {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Refusal::Ambiguous => (
+                S::BAD_REQUEST,
+                "ambiguous-framing",
+                "the request's length can be read in two ways",
+            ),
+            Refusal::BadHost => (
+                S::BAD_REQUEST,
+                "bad-host",
+                "exactly one valid Host header is needed",
+            ),
+            Refusal::Connect => (
+                S::METHOD_NOT_ALLOWED,
+                "connect",
+                "CONNECT is not offered here",
+            ),
+            Refusal::BadBody => (
+                S::BAD_REQUEST,
+                "bad-body",
+                "the request's body broke off or is malformed",
+            ),
+            Refusal::NoInstance => (
+                S::SERVICE_UNAVAILABLE,
+                "no-instance",
+                "no instance of the service is ready",
+            ),
+            Refusal::Unreachable => (
+                S::BAD_GATEWAY,
+                "unreachable",
+                "no instance could be connected to",
+            ),
+            Refusal::BrokeOff => (
+                S::BAD_GATEWAY,
+                "broke-off",
+                "the instance ended the connection without an answer",
+            ),
+            Refusal::Suspect => (
+                S::BAD_GATEWAY,
+                "suspect",
+                "the instance died of its own with this request in flight, so it was not tried \
+                 on another",
+            ),
+            Refusal::TimedOut => (
+                S::GATEWAY_TIMEOUT,
+                "timed-out",
+                "the instance did not answer in time",
+            ),
+        }
+    }
+
+    /// The answer, closing the connection where what follows on it cannot be trusted.
+    pub(crate) fn answer(self, service: &str) -> Response<OutBody> {
+        let (status, error, message) = self.parts();
+        let body = serde_json::json!({ "error": error, "service": service, "message": message });
+        let mut answer = Response::new(OutBody::Own(Bytes::from(format!("{body}\n"))));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert("x-grace-error", HeaderValue::from_static(error));
+        if self == Refusal::NoInstance {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(
+            self,
+            Refusal::Ambiguous | Refusal::BadHost | Refusal::BadBody
+        ) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}

@@ -1,0 +1,299 @@
+//! Bodies on their way through: a request's body, kept for a second try up to a limit, and an
+//! answer's body, which gives its connection back when it has been read to the end.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::client::Busy;
+use crate::lane::{Run, Sender};
+
+/// A request's body as an instance gets it.
+#[derive(Debug)]
+pub(crate) enum UpBody {
+    /// There is none.
+    Empty,
+    /// Passed on and forgotten.
+    Through(Incoming, Rc<ClientFault>),
+    /// Passed on and kept.
+    Kept(Reader),
+}
+
+/// Whether it was the client who broke its body off.
+#[derive(Debug, Default)]
+pub(crate) struct ClientFault(Cell<bool>);
+
+/// A body that can be read again as long as it is short enough.
+#[derive(Debug)]
+pub(crate) struct Store {
+    client: RefCell<Incoming>,
+    hint: SizeHint,
+    limit: u64,
+    kept: RefCell<Vec<Bytes>>,
+    size: Cell<u64>,
+    over: Cell<bool>,
+    ended: Cell<bool>,
+    pub(crate) fault: Rc<ClientFault>,
+}
+
+/// One reading of a store.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    store: Rc<Store>,
+    at: usize,
+}
+
+/// Why a request's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpBodyError {
+    #[error("the client's body broke off: {0}")]
+    Client(hyper::Error),
+    #[error("the body is no longer kept")]
+    NotKept,
+}
+
+impl ClientFault {
+    pub(crate) fn happened(&self) -> bool {
+        self.0.get()
+    }
+}
+
+impl Store {
+    pub(crate) fn new(client: Incoming, limit: u64, fault: Rc<ClientFault>) -> Self {
+        let hint = client.size_hint();
+        Self {
+            client: RefCell::new(client),
+            over: Cell::new(hint.lower() > limit),
+            hint,
+            limit,
+            kept: RefCell::default(),
+            size: Cell::new(0),
+            ended: Cell::new(false),
+            fault,
+        }
+    }
+
+    pub(crate) fn reader(self: &Rc<Self>) -> Reader {
+        Reader {
+            store: Rc::clone(self),
+            at: 0,
+        }
+    }
+
+    /// Whether all of it is here. A body that may still fit is read to its end first.
+    pub(crate) async fn whole(&self) -> bool {
+        while !self.ended.get() {
+            if self.over.get() || self.fault.happened() {
+                return false;
+            }
+            if !matches!(poll_fn(|cx| self.poll_client(cx)).await, Some(Ok(_)) | None) {
+                return false;
+            }
+        }
+        !self.over.get()
+    }
+
+    fn poll_client(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpBodyError>>> {
+        loop {
+            let frame = ready!(Pin::new(&mut *self.client.borrow_mut()).poll_frame(cx));
+            let data = match frame {
+                // Trailers are hop-by-hop unless both sides agreed, which nobody did.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(_) => continue,
+                },
+                Some(Err(error)) => {
+                    self.fault.0.set(true);
+                    return Poll::Ready(Some(Err(UpBodyError::Client(error))));
+                }
+                None => {
+                    self.ended.set(true);
+                    return Poll::Ready(None);
+                }
+            };
+            let size = self.size.get().saturating_add(data.len() as u64);
+            self.size.set(size);
+            if size > self.limit {
+                self.over.set(true);
+                self.kept.borrow_mut().clear();
+            }
+            if !self.over.get() {
+                self.kept.borrow_mut().push(data.clone());
+            }
+            if self.client.borrow().is_end_stream() {
+                self.ended.set(true);
+            }
+            return Poll::Ready(Some(Ok(data)));
+        }
+    }
+}
+
+impl Reader {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpBodyError>>> {
+        let kept = self.store.kept.borrow().get(self.at).cloned();
+        if let Some(data) = kept {
+            self.at += 1;
+            return Poll::Ready(Some(Ok(data)));
+        }
+        if self.store.over.get() && self.at == 0 && self.store.size.get() > 0 {
+            return Poll::Ready(Some(Err(UpBodyError::NotKept)));
+        }
+        if self.store.ended.get() {
+            return Poll::Ready(None);
+        }
+        let data = ready!(self.store.poll_client(cx));
+        if matches!(data, Some(Ok(_))) {
+            self.at += 1;
+        }
+        Poll::Ready(data)
+    }
+}
+
+impl Body for UpBody {
+    type Data = Bytes;
+    type Error = UpBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpBodyError>>> {
+        match &mut *self {
+            UpBody::Empty => Poll::Ready(None),
+            UpBody::Through(client, fault) => loop {
+                match ready!(Pin::new(&mut *client).poll_frame(cx)) {
+                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        fault.0.set(true);
+                        return Poll::Ready(Some(Err(UpBodyError::Client(error))));
+                    }
+                    None => return Poll::Ready(None),
+                }
+            },
+            UpBody::Kept(reader) => reader
+                .poll_data(cx)
+                .map(|it| it.map(|it| it.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            UpBody::Empty => true,
+            UpBody::Through(client, _) => client.is_end_stream(),
+            UpBody::Kept(reader) => {
+                reader.store.ended.get() && reader.at >= reader.store.kept.borrow().len()
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            UpBody::Empty => SizeHint::with_exact(0),
+            UpBody::Through(client, _) => client.size_hint(),
+            // Asked once, before the first byte.
+            UpBody::Kept(reader) => reader.store.hint,
+        }
+    }
+}
+
+/// An answer's body as the client gets it.
+#[derive(Debug)]
+pub(crate) enum OutBody {
+    /// There is none.
+    Empty,
+    /// Said by the proxy itself.
+    Own(Bytes),
+    /// From an instance.
+    Passed(Passed),
+}
+
+/// An answer's body from an instance, and what is in flight with it.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    body: Incoming,
+    run: Run,
+    sender: Option<Sender>,
+    ended: bool,
+    _busy: Busy,
+}
+
+impl OutBody {
+    /// Passes an answer's body on.
+    pub(crate) fn passed(body: Incoming, run: Run, sender: Sender, busy: Busy) -> Self {
+        if body.is_end_stream() {
+            run.lane.check_in(sender);
+            return OutBody::Empty;
+        }
+        OutBody::Passed(Passed {
+            body,
+            run,
+            sender: Some(sender),
+            ended: false,
+            _busy: busy,
+        })
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        if (self.ended || self.body.is_end_stream())
+            && let Some(sender) = self.sender.take()
+        {
+            self.run.lane.check_in(sender);
+        }
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            OutBody::Empty => Poll::Ready(None),
+            OutBody::Own(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = OutBody::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            OutBody::Passed(passed) => loop {
+                match ready!(Pin::new(&mut passed.body).poll_frame(cx)) {
+                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        passed.run.broke_off();
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => {
+                        passed.ended = true;
+                        return Poll::Ready(None);
+                    }
+                }
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            OutBody::Empty => true,
+            OutBody::Own(bytes) => bytes.is_empty(),
+            OutBody::Passed(passed) => passed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            OutBody::Empty => SizeHint::with_exact(0),
+            OutBody::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            OutBody::Passed(passed) => passed.body.size_hint(),
+        }
+    }
+}

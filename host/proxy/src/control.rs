@@ -1,0 +1,466 @@
+//! The control thread: one task that owns all that is known and decided beside the way of a
+//! request. It takes news, changes the shared table, journals, and tells the supervisor. Nobody
+//! waits for it, and it waits for nobody.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use grace_model::event::{ProcessState, What};
+use grace_model::id::{InstanceId, ServiceName};
+use grace_model::instance::State;
+use grace_model::ipc::{Answer, Request, Table};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::budget::ServiceCells;
+use crate::eject::{Facts, Step, Trouble, most_out};
+use crate::endpoint::Endpoint;
+use crate::probe::Round;
+use crate::record::Record;
+use crate::routes::{Report, Shared};
+use crate::watched::Watched;
+use crate::windows::Windows;
+
+/// The length of a traffic window.
+const WINDOW: Duration = Duration::from_millis(500);
+/// How often ejected instances are looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// Suspects of one death are gathered for this long.
+const GATHER: Duration = Duration::from_millis(200);
+/// Names of suspects that are journalled.
+const SUSPECTS: usize = 16;
+/// News that wait for control: probes of a few hundred instances at once fit, and whoever has
+/// more waits, as probers and the supervisor's line can.
+pub(crate) const NEWS: usize = 1_024;
+
+/// What control is told.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The supervisor can be reached; words for it go here.
+    Linked(mpsc::Sender<Request>),
+    /// It cannot any more.
+    Unlinked,
+    /// It said something.
+    Said(Box<Answer>),
+    /// A prober's round.
+    Round(Box<Round>),
+    /// An endpoint's process has ended; its endpoint says so already.
+    Died(u64),
+    /// Somebody asks for numbers.
+    Stats(oneshot::Sender<String>),
+}
+
+/// Which process of which instance.
+pub(crate) type Key = (InstanceId, u64);
+
+/// All that is known beside the way of a request.
+pub(crate) struct Control {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) record: Record,
+    pub(crate) news: mpsc::Sender<News>,
+    pub(crate) cells: HashMap<ServiceName, Arc<ServiceCells>>,
+    pub(crate) watched: HashMap<u64, Watched>,
+    pub(crate) keys: HashMap<Key, u64>,
+    pub(crate) table: Option<Table>,
+    pub(crate) born: Instant,
+    pub(crate) probes: u64,
+    pub(crate) last_tick: Instant,
+    link: Option<mpsc::Sender<Request>>,
+    windows: Windows,
+    window_start: Instant,
+    seq: u64,
+    suspects: HashMap<u64, (Instant, Arc<Endpoint>, Vec<String>)>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        record: Record,
+        news: mpsc::Sender<News>,
+        born: Instant,
+    ) -> Self {
+        Self {
+            shared,
+            record,
+            news,
+            cells: HashMap::new(),
+            watched: HashMap::new(),
+            keys: HashMap::new(),
+            table: None,
+            born,
+            probes: 0,
+            last_tick: born,
+            link: None,
+            windows: Windows::default(),
+            window_start: born,
+            seq: 0,
+            suspects: HashMap::new(),
+        }
+    }
+
+    /// Works until the proxy ends.
+    pub(crate) async fn run(
+        mut self,
+        socket: PathBuf,
+        mut news: mpsc::Receiver<News>,
+        mut reports: mpsc::Receiver<Report>,
+    ) {
+        let process = "proxy".to_owned();
+        self.record.write(What::Started {
+            process,
+            pid: std::process::id(),
+            adopted: 0,
+        });
+        tokio::task::spawn_local(crate::link::keep(socket, self.news.clone()));
+        let mut tick = tokio::time::interval(WINDOW);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let busy = !self.suspects.is_empty()
+                || self.windows.pending()
+                || self.watched.values().any(|it| it.ejections.active());
+            tokio::select! {
+                Some(report) = reports.recv() => self.take_report(report),
+                Some(told) = news.recv() => self.take_news(told),
+                due = tick.tick() => self.tick(due.into()),
+                _ = look.tick(), if busy => self.look(Instant::now()),
+            }
+        }
+    }
+
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::Linked(link) => {
+                self.shared.linked.store(true, Ordering::Relaxed);
+                self.link = Some(link);
+                for watched in self.watched.values_mut() {
+                    watched.forget_told();
+                }
+                self.tell_all();
+            }
+            News::Unlinked => {
+                self.shared.linked.store(false, Ordering::Relaxed);
+                self.link = None;
+            }
+            News::Said(answer) => match *answer {
+                Answer::Table(table) => self.apply(table),
+                Answer::Death {
+                    instance,
+                    generation,
+                    cause,
+                } => {
+                    let id = self.keys.get(&(instance, generation));
+                    if let Some(watched) = id.and_then(|id| self.watched.get(id)) {
+                        watched.end.tell_cause(cause);
+                        if watched.end.mark_dead() {
+                            self.shared.bump();
+                        }
+                    }
+                }
+                Answer::Error { message } => {
+                    tracing::warn!(message, "the supervisor did not understand the proxy");
+                }
+                Answer::Reply { .. } | Answer::Status(_) => {}
+            },
+            News::Round(round) => self.take_round(&round),
+            News::Died(id) => {
+                if let Some(watched) = self.watched.get_mut(&id) {
+                    *watched.pace.borrow_mut() = None;
+                }
+            }
+            News::Stats(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.stats());
+            }
+        }
+    }
+
+    fn take_round(&mut self, round: &Round) {
+        let now = Instant::now();
+        let (failures, starting) = self.probing(&round.end);
+        let Some(watched) = self.watched.get_mut(&round.end.id) else {
+            return;
+        };
+        let mut events = Vec::new();
+        let mut changed = false;
+        if let Some(probed) = &round.probed {
+            self.probes += 1;
+            events.extend(watched.judge(probed, failures, starting));
+        }
+        if let Some(state) = round.state {
+            let (event, _) = watched.see(state, now);
+            events.extend(event);
+            changed = match state {
+                ProcessState::Stopped => watched.end.mark_stopped(),
+                ProcessState::Running => watched.end.mark_running(),
+                ProcessState::Gone => watched.end.mark_dead(),
+            };
+        }
+        for event in events {
+            self.record.write(event);
+        }
+        if changed {
+            self.shared.bump();
+            if round.state == Some(ProcessState::Stopped) {
+                self.eject_stopped(&Arc::clone(&round.end), now);
+            }
+        }
+        self.tell(round.end.id);
+    }
+
+    fn take_report(&mut self, report: Report) {
+        let now = Instant::now();
+        match report {
+            Report::Failing {
+                end,
+                failure,
+                streak,
+            } => {
+                use crate::endpoint::Failure;
+                let trouble = match failure {
+                    Failure::ServerError => Trouble::Errors,
+                    Failure::Unreachable | Failure::Unanswered => Trouble::Silent,
+                };
+                let reason = format!("{} {streak} times in a row", failure.words());
+                self.eject(&end, trouble, reason, now);
+            }
+            Report::Stopped { end } => {
+                let seen = self.watched.get_mut(&end.id).and_then(|watched| {
+                    let (event, changed) = watched.see(ProcessState::Stopped, now);
+                    event.filter(|_| changed)
+                });
+                if let Some(event) = seen {
+                    self.record.write(event);
+                }
+                self.eject_stopped(&end, now);
+            }
+            Report::Trial { end, passed } => {
+                let Some(watched) = self.watched.get_mut(&end.id) else {
+                    return;
+                };
+                if passed {
+                    self.put_back(end.id, now);
+                } else if watched.ejections.active() {
+                    watched.ejections.fail_trial(now);
+                    end.mark_ejected();
+                    self.shared.bump();
+                }
+            }
+            Report::Suspect { end, request } => {
+                let gathered = self
+                    .suspects
+                    .entry(end.id)
+                    .or_insert_with(|| (now, end, Vec::new()));
+                if gathered.2.len() < SUSPECTS {
+                    gathered.2.push(request);
+                }
+            }
+            Report::Idle { end, thread, epoch } => {
+                let leave = self.watched.get_mut(&end).and_then(|it| it.leave.as_mut());
+                if let Some(leave) = leave.filter(|leave| epoch >= leave.epoch)
+                    && let Some(idle) = leave.idle.get_mut(thread)
+                {
+                    *idle = true;
+                    self.tell(end);
+                }
+            }
+            Report::Windows { thread, seq, lanes } => {
+                if self.windows.add(thread, seq, lanes) {
+                    self.end_window(now);
+                }
+            }
+        }
+    }
+
+    /// Every half second: windows are asked for, and what the supervisor missed is said again.
+    fn tick(&mut self, due: Instant) {
+        let now = Instant::now();
+        self.last_tick = now;
+        let late = now.saturating_duration_since(due);
+        if late > WINDOW {
+            let late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+            self.record.write(What::Stalled {
+                process: "proxy".to_owned(),
+                late_ms,
+            });
+        }
+        if self.windows.pending() {
+            // A thread did not answer; what the others said is not held back for it.
+            self.end_window(now);
+        }
+        self.seq += 1;
+        self.windows.begin(self.seq, self.shared.threads.len());
+        self.shared.collect.send_replace(self.seq);
+        for cells in self.cells.values() {
+            cells.mark(now);
+        }
+        self.tell_all();
+    }
+
+    fn end_window(&mut self, now: Instant) {
+        let length = now.saturating_duration_since(self.window_start);
+        self.window_start = now;
+        let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        for event in self.windows.take(length) {
+            self.record.write(event);
+        }
+    }
+
+    /// Looks at what is due: returns, trials, gathered suspects.
+    fn look(&mut self, now: Instant) {
+        let due: Vec<u64> = self
+            .suspects
+            .iter()
+            .filter(|(_, it)| now.saturating_duration_since(it.0) >= GATHER)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            if let Some((_, end, requests)) = self.suspects.remove(&id) {
+                self.record.write(What::Suspects {
+                    subject: end.subject.clone(),
+                    requests,
+                });
+            }
+        }
+        let retry = self.shared.routes.load().settings.retry;
+        let probed = self.probed_by_http();
+        let mut back = Vec::new();
+        for (id, watched) in &mut self.watched {
+            let facts = Facts {
+                probed: probed.contains(&watched.end.subject.service),
+                stopped: watched.end.stopped(),
+                retry,
+            };
+            match watched.ejections.step(facts, now) {
+                Step::Wait => {}
+                Step::Return => back.push(*id),
+                Step::OfferTrial => {
+                    watched.end.offer_trial();
+                    self.shared.bump();
+                }
+            }
+        }
+        for id in back {
+            self.put_back(id, now);
+        }
+    }
+
+    fn eject_stopped(&mut self, end: &Arc<Endpoint>, now: Instant) {
+        let Some(watched) = self.watched.get(&end.id) else {
+            return;
+        };
+        if watched.ejections.trouble() == Some(Trouble::Stopped) {
+            return;
+        }
+        let paused = self
+            .state_of(end)
+            .is_some_and(|state| state == State::Paused);
+        if !paused {
+            self.eject(
+                end,
+                Trouble::Stopped,
+                "its process is stopped".to_owned(),
+                now,
+            );
+        }
+    }
+
+    /// Takes an instance out, unless it would be missed more than it harms.
+    fn eject(&mut self, end: &Arc<Endpoint>, trouble: Trouble, reason: String, now: Instant) {
+        let routes = self.shared.routes.load_full();
+        let Some(service) = routes.service(&end.subject.service) else {
+            return;
+        };
+        let takes = |state: State| matches!(state, State::Ready | State::Degraded);
+        let mut others = 0;
+        let mut out = 0;
+        for target in &service.targets {
+            if target.end.id == end.id || !takes(target.state) || target.weight == 0 {
+                continue;
+            }
+            if target.end.clear() {
+                others += 1;
+            } else if target.end.ejected() {
+                out += 1;
+            }
+        }
+        let most = most_out(others + out + 1, trouble);
+        // A stopped one is of no use, whether it is the last or not.
+        if trouble != Trouble::Stopped && (others == 0 || out >= most) {
+            return;
+        }
+        let Some(watched) = self.watched.get_mut(&end.id) else {
+            return;
+        };
+        if watched.ejections.active() && trouble != Trouble::Stopped {
+            return;
+        }
+        watched.ejections.eject(trouble, now);
+        end.mark_ejected();
+        self.shared.bump();
+        self.record.write(What::Ejected {
+            subject: end.subject.clone(),
+            reason,
+        });
+    }
+
+    fn put_back(&mut self, id: u64, now: Instant) {
+        let Some(watched) = self.watched.get_mut(&id) else {
+            return;
+        };
+        if !watched.ejections.active() {
+            return;
+        }
+        watched.ejections.end(now);
+        watched.end.mark_returned();
+        self.shared.bump();
+        let subject = watched.end.subject.clone();
+        self.record.write(What::Returned { subject });
+    }
+
+    fn tell_all(&mut self) {
+        let ids: Vec<u64> = self.watched.keys().copied().collect();
+        for id in ids {
+            self.tell(id);
+        }
+    }
+
+    /// Tells the supervisor what it has not heard of an endpoint. What does not fit into the
+    /// line now is told at the next tick.
+    pub(crate) fn tell(&mut self, id: u64) {
+        let Some(link) = &self.link else { return };
+        let Some(watched) = self.watched.get_mut(&id) else {
+            return;
+        };
+        let subject = &watched.end.subject;
+        let (instance, generation) = (subject.instance.clone(), subject.generation);
+        if let Some((ok, reason)) = watched.untold() {
+            let instance = instance.clone();
+            if link
+                .try_send(Request::Health {
+                    instance,
+                    generation,
+                    ok,
+                    reason,
+                })
+                .is_ok()
+            {
+                watched.told(ok);
+            }
+        }
+        if let Some(leave) = &mut watched.leave
+            && !leave.told
+            && !leave.idle.contains(&false)
+        {
+            leave.told = link
+                .try_send(Request::Drained {
+                    instance,
+                    generation,
+                })
+                .is_ok();
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The way of one request: to an instance and back. This is the hot path; whatever goes wrong
+//! is left to `second`.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::answer::Refusal;
+use crate::body::{ClientFault, OutBody, Store, UpBody};
+use crate::client::{Busy, Client};
+use crate::head;
+use crate::lane::{DialError, Run, Sender};
+use crate::pick::{LocalService, Tried};
+use crate::second;
+
+/// How long a request waits for an instance to come back, when nothing of it was sent.
+const RETURN_WAIT: Duration = Duration::from_secs(1);
+
+/// An instance's answer, as far as its head.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) run: Run,
+    pub(crate) sender: Sender,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) client: Rc<Client>,
+    pub(crate) service: Rc<LocalService>,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// Kept for a second try; none: there will be none once something was sent.
+    pub(crate) spare: Option<HeaderMap>,
+    pub(crate) store: Option<Rc<Store>>,
+    pub(crate) fault: Option<Rc<ClientFault>>,
+    pub(crate) tried: Tried,
+    /// The second try was made or given up.
+    pub(crate) spent: bool,
+    trial: bool,
+}
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub(crate) async fn forward(
+    client: Rc<Client>,
+    mut request: Request<Incoming>,
+) -> Response<OutBody> {
+    let (trusted, busy) = client.take();
+    let service = client.service();
+    let core = Rc::clone(&client.hub.core);
+    let closing = core.shared.closing();
+    let cells = core.shared.threads.get(core.thread);
+    if let Some(cells) = cells {
+        cells.requests.bump();
+    }
+    let mut answer = 'answer: {
+        let refuse = |refusal: Refusal| {
+            if let Some(cells) = cells {
+                match refusal {
+                    Refusal::Suspect => cells.suspects.bump(),
+                    Refusal::NoInstance => cells.no_instance.bump(),
+                    Refusal::Unreachable | Refusal::BrokeOff | Refusal::TimedOut => {
+                        cells.failed.bump();
+                    }
+                    _ => cells.refused.bump(),
+                }
+            }
+            refusal.answer(service.cells.name.as_str())
+        };
+        if !trusted {
+            break 'answer refuse(Refusal::Ambiguous);
+        }
+        let asks = request.headers().contains_key(header::UPGRADE);
+        let upgrade = asks.then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        let upgrading = match head::make_ready(&mut parts, &client.head) {
+            Ok(upgrading) => upgrading,
+            Err(refusal) => break 'answer refuse(refusal),
+        };
+        service.cells.count(core.thread);
+
+        let again = service.settings.retry && head::idempotent(&parts.method);
+        let mut call = Call {
+            client: Rc::clone(&client),
+            service: Rc::clone(&service),
+            started: Instant::now(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            spare: again.then(|| parts.headers.clone()),
+            store: None,
+            fault: None,
+            tried: Tried::default(),
+            spent: false,
+            trial: again && parts.method == Method::GET,
+        };
+        let body = call.take_body(body);
+        match call.run(Request::from_parts(parts, body)).await {
+            Ok(got) if got.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                match upgrade {
+                    Some(upgrade) if upgrading => tunnel(got, upgrade),
+                    // Nobody asked it to.
+                    _ => refuse(Refusal::BrokeOff),
+                }
+            }
+            Ok(got) => {
+                let mut answer = pass(got, busy);
+                if asks {
+                    // The scanner stopped at the upgrade that did not come.
+                    close(&mut answer);
+                }
+                answer
+            }
+            Err(refusal) => refuse(refusal),
+        }
+    };
+    if closing {
+        close(&mut answer);
+    }
+    answer
+}
+
+impl Call {
+    fn take_body(&mut self, body: Incoming) -> UpBody {
+        if body.is_end_stream() {
+            return UpBody::Empty;
+        }
+        let fault = Rc::new(ClientFault::default());
+        self.fault = Some(Rc::clone(&fault));
+        self.trial = false;
+        if self.spare.is_none() {
+            return UpBody::Through(body, fault);
+        }
+        let store = Rc::new(Store::new(
+            body,
+            self.service.settings.retry_body_bytes,
+            fault,
+        ));
+        let reader = store.reader();
+        self.store = Some(store);
+        UpBody::Kept(reader)
+    }
+
+    /// Gives the request to instances until it was sent to one, and waits for its answer.
+    async fn run(&mut self, mut request: Request<UpBody>) -> Result<Got, Refusal> {
+        loop {
+            let mut run = match self.begin() {
+                Some(run) => run,
+                None => Box::pin(self.wait_for_instance()).await?,
+            };
+            let (mut sender, fresh) = match run.lane.checkout(self.started) {
+                Some(sender) => (sender, false),
+                None => match Box::pin(run.lane.dial(self.connect_timeout())).await {
+                    Ok(sender) => (sender, true),
+                    Err(error) => {
+                        self.refused(run, &error)?;
+                        continue;
+                    }
+                },
+            };
+            let due = run.started + Duration::from_millis(self.service.settings.suspect_ms);
+            let mut work = pin!(sender.try_send_request(request));
+            match run.lane.core.wheel.until(work.as_mut(), due).await {
+                Some(Ok(response)) => {
+                    let status = response.status();
+                    run.answered(status.is_server_error(), Instant::now());
+                    let got = Got {
+                        response,
+                        run,
+                        sender,
+                    };
+                    if status.is_server_error() && self.may_try_again() && second::worth(status) {
+                        return Ok(Box::pin(second::after_error(self, got)).await);
+                    }
+                    return Ok(got);
+                }
+                Some(Err(mut error)) => match error.take_message() {
+                    // An idle connection that its instance had closed: nothing was sent.
+                    Some(back) if !fresh => {
+                        run.void();
+                        request = back;
+                    }
+                    Some(back) => {
+                        self.refused(run, &DialError::Http(error.into_error()))?;
+                        request = back;
+                    }
+                    None => return Box::pin(second::after_break(self, run)).await,
+                },
+                None => return Box::pin(second::while_slow(self, run, work, sender)).await,
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Option<Run> {
+        if std::mem::take(&mut self.trial)
+            && let Some(lane) = self.service.trial(self.started)
+        {
+            return Some(Run::begin(lane, self.started, true));
+        }
+        let lane = self.pick()?;
+        Some(Run::begin(lane, self.started, false))
+    }
+
+    fn pick(&self) -> Option<Rc<crate::lane::Lane>> {
+        if self.tried.is_empty() {
+            self.service.pick()
+        } else {
+            self.service.other(&self.tried)
+        }
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.service.settings.connect_timeout_ms)
+    }
+
+    pub(crate) fn answer_due(&self) -> Instant {
+        self.started + Duration::from_millis(self.service.settings.answer_timeout_ms)
+    }
+
+    /// Nothing could be sent to an instance: on to the next, or the end.
+    fn refused(&mut self, mut run: Run, error: &DialError) -> Result<(), Refusal> {
+        self.tried.add(run.lane.end.id);
+        tracing::debug!(instance = %run.lane.end.subject.instance, %error, "not reached");
+        if matches!(error, DialError::Fenced) {
+            run.void();
+        } else {
+            run.unreachable();
+        }
+        if self.service.settings.retry && !self.tried.full() {
+            Ok(())
+        } else {
+            Err(Refusal::Unreachable)
+        }
+    }
+
+    /// Waits a while for an instance that may have it.
+    pub(crate) async fn wait_for_instance(&mut self) -> Result<Run, Refusal> {
+        let due = self.started + RETURN_WAIT;
+        let hub = Rc::clone(&self.client.hub);
+        loop {
+            let changed = hub.changed.notified();
+            self.service = self.client.service();
+            if let Some(lane) = self.pick() {
+                return Ok(Run::begin(lane, Instant::now(), false));
+            }
+            let changed = pin!(changed);
+            if hub.core.wheel.until(changed, due).await.is_none() {
+                return Err(Refusal::NoInstance);
+            }
+        }
+    }
+}
+
+/// An instance's answer as the client gets it.
+fn pass(got: Got, busy: Busy) -> Response<OutBody> {
+    let Got {
+        response,
+        run,
+        sender,
+    } = got;
+    let (mut parts, body) = response.into_parts();
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    head::strip(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    Response::from_parts(parts, OutBody::passed(body, run, sender, busy))
+}
+
+/// Joins the two ends of an upgraded connection.
+fn tunnel(got: Got, upgrade: OnUpgrade) -> Response<OutBody> {
+    let Got {
+        mut response,
+        run,
+        sender,
+    } = got;
+    run.lane.cells(|cells| cells.tunnels.bump());
+    let theirs = hyper::upgrade::on(&mut response);
+    let (mut parts, _) = response.into_parts();
+    let protocol = parts.headers.remove(header::UPGRADE);
+    head::strip(&mut parts.headers);
+    parts
+        .headers
+        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        parts.headers.insert(header::UPGRADE, protocol);
+    }
+    parts.version = Version::HTTP_11;
+    drop(sender);
+    let lane = Rc::clone(&run.lane);
+    lane.drive(async move {
+        let _in_flight = run;
+        let (ours, theirs) = tokio::join!(upgrade, theirs);
+        if let (Ok(ours), Ok(theirs)) = (ours, theirs) {
+            let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+            // However it ends, both ends are closed with it.
+            let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
+        }
+    });
+    Response::from_parts(parts, OutBody::Empty)
+}
+
+fn close(answer: &mut Response<OutBody>) {
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}

@@ -1,0 +1,249 @@
+//! Heads on their way through: what must not pass from one connection to the next, what the
+//! instance is told of the client, and which requests are refused at sight.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Version};
+
+use crate::answer::Refusal;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Who the client is, as headers say it.
+#[derive(Debug)]
+pub(crate) struct ClientHead {
+    ip: HeaderValue,
+    local: HeaderValue,
+}
+
+impl ClientHead {
+    pub(crate) fn new(peer: IpAddr, local: SocketAddr) -> Self {
+        let value = |text: String| {
+            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        };
+        Self {
+            ip: value(peer.to_canonical().to_string()),
+            local: value(local.to_string()),
+        }
+    }
+}
+
+/// Whether a second sending does no more than the first one did.
+pub(crate) fn idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+/// Makes a client's head an instance's. The answer: whether the client asks for an upgrade.
+pub(crate) fn make_ready(parts: &mut Parts, client: &ClientHead) -> Result<bool, Refusal> {
+    if parts.method == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let upgrade = wants_upgrade(&parts.headers).then(|| parts.headers.remove(header::UPGRADE));
+    strip(&mut parts.headers);
+    parts.headers.remove(header::EXPECT);
+
+    let host = host(parts, client)?;
+    let headers = &mut parts.headers;
+    let through = match headers.get(&FORWARDED_FOR) {
+        Some(before) => {
+            let mut list = before.as_bytes().to_vec();
+            list.extend_from_slice(b", ");
+            list.extend_from_slice(client.ip.as_bytes());
+            HeaderValue::from_bytes(&list).unwrap_or_else(|_| client.ip.clone())
+        }
+        None => client.ip.clone(),
+    };
+    headers.insert(FORWARDED_FOR, through);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_HOST, host);
+
+    if parts.uri.scheme().is_some() {
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    parts.version = Version::HTTP_11;
+    let Some(Some(protocol)) = upgrade else {
+        return Ok(false);
+    };
+    headers.insert(header::UPGRADE, protocol);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    Ok(true)
+}
+
+/// The one host the request is for, written into its Host header.
+fn host(parts: &mut Parts, client: &ClientHead) -> Result<HeaderValue, Refusal> {
+    if let Some(authority) = parts.uri.authority() {
+        // The request line's word counts, not the header's (RFC 9112, 3.2.2).
+        let value = HeaderValue::try_from(authority.as_str()).map_err(|_| Refusal::BadHost)?;
+        parts.headers.insert(header::HOST, value.clone());
+        return Ok(value);
+    }
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Ok(host.clone()),
+        (None, _) if parts.version < Version::HTTP_11 => {
+            parts.headers.insert(header::HOST, client.local.clone());
+            Ok(client.local.clone())
+        }
+        _ => Err(Refusal::BadHost),
+    }
+}
+
+/// Takes out what belongs to one connection only, and what `Connection` names.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let mut found = false;
+    let mut named = false;
+    for name in headers.keys() {
+        match *name {
+            header::CONNECTION => {
+                found = true;
+                named = true;
+            }
+            header::TRANSFER_ENCODING | header::UPGRADE | header::TE | header::TRAILER => {
+                found = true;
+            }
+            // Not among the standard names, so by length first.
+            _ if matches!(name.as_str().len(), 10 | 16) => {
+                found |= *name == KEEP_ALIVE || *name == PROXY_CONNECTION;
+            }
+            _ => {}
+        }
+    }
+    if !found {
+        return;
+    }
+    if named {
+        let list: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+            // These say what the message is; no client may have them taken out.
+            .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+            .collect();
+        for name in list {
+            headers.remove(name);
+        }
+    }
+    for name in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+    ] {
+        headers.remove(name);
+    }
+}
+
+fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
+        && headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> ClientHead {
+        ClientHead::new([10, 0, 0, 1].into(), ([127, 0, 0, 1], 80).into())
+    }
+
+    fn parts(request: http::request::Builder) -> Parts {
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn headers_of_one_connection_do_not_pass() {
+        let mut parts = parts(
+            http::Request::get("/x?y=1")
+                .header("host", "shop")
+                .header("connection", "close, x-secret, host")
+                .header("x-secret", "1")
+                .header("keep-alive", "timeout=5")
+                .header("te", "trailers")
+                .header("upgrade", "h2c")
+                .header("accept", "*/*"),
+        );
+        assert!(!make_ready(&mut parts, &client()).unwrap());
+        let mut names: Vec<&str> = parts.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let wanted = [
+            "accept",
+            "host",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+        ];
+        assert_eq!(names, wanted);
+    }
+
+    #[test]
+    fn the_instance_is_told_who_asked() {
+        let mut parts = parts(
+            http::Request::get("/")
+                .header("host", "shop:1")
+                .header("x-forwarded-for", "1.2.3.4")
+                .header("x-forwarded-proto", "https"),
+        );
+        make_ready(&mut parts, &client()).unwrap();
+        assert_eq!(parts.headers[&FORWARDED_FOR], "1.2.3.4, 10.0.0.1");
+        assert_eq!(parts.headers[&FORWARDED_PROTO], "http");
+        assert_eq!(parts.headers[&FORWARDED_HOST], "shop:1");
+        assert_eq!(parts.headers[header::HOST], "shop:1");
+    }
+
+    #[test]
+    fn an_upgrade_passes_with_its_protocol() {
+        let mut parts = parts(
+            http::Request::get("/")
+                .header("host", "shop")
+                .header("connection", "keep-alive, Upgrade")
+                .header("upgrade", "websocket"),
+        );
+        assert!(make_ready(&mut parts, &client()).unwrap());
+        assert_eq!(parts.headers[header::UPGRADE], "websocket");
+        assert_eq!(parts.headers[header::CONNECTION], "upgrade");
+    }
+
+    #[test]
+    fn a_request_line_with_a_host_beats_the_header() {
+        let mut parts = parts(http::Request::get("http://a:1/x?y").header("host", "b"));
+        make_ready(&mut parts, &client()).unwrap();
+        assert_eq!(parts.headers[header::HOST], "a:1");
+        assert_eq!(parts.uri, "/x?y");
+    }
+
+    #[test]
+    fn a_request_for_no_host_or_for_two_is_refused() {
+        let none = http::Request::get("/");
+        let two = http::Request::get("/")
+            .header("host", "a")
+            .header("host", "b");
+        for request in [none, two] {
+            assert!(make_ready(&mut parts(request), &client()).is_err());
+        }
+        let old = http::Request::get("/").version(Version::HTTP_10);
+        let mut old = parts(old);
+        make_ready(&mut old, &client()).unwrap();
+        assert_eq!(old.headers[header::HOST], "127.0.0.1:80");
+    }
+}

@@ -1,0 +1,124 @@
+//! One thread's view of the table: its lanes and services. Made anew when the shared table or an
+//! endpoint's flags have changed; a request only compares a number.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use grace_model::id::ServiceName;
+use tokio::sync::Notify;
+
+use crate::budget::ServiceCells;
+use crate::lane::{Core, Lane, LaneWindow};
+use crate::pick::LocalService;
+use crate::routes::Report;
+
+/// One thread's view.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) core: Rc<Core>,
+    epoch: Cell<u64>,
+    lanes: RefCell<HashMap<u64, Rc<Lane>>>,
+    views: RefCell<HashMap<ServiceName, Rc<LocalService>>>,
+    /// Told at every new view.
+    pub(crate) changed: Notify,
+}
+
+impl Hub {
+    pub(crate) fn new(core: Rc<Core>) -> Self {
+        Self {
+            core,
+            epoch: Cell::new(0),
+            lanes: RefCell::default(),
+            views: RefCell::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// Looks again if there is reason to.
+    pub(crate) fn refresh(&self) {
+        let epoch = self.core.shared.epoch();
+        if epoch != self.epoch.get() {
+            self.rebuild(epoch);
+        }
+    }
+
+    /// A service as of the last look. One that the table does not know has no instances.
+    pub(crate) fn view(&self, name: &ServiceName) -> Rc<LocalService> {
+        if let Some(view) = self.views.borrow().get(name) {
+            return Rc::clone(view);
+        }
+        let threads = self.core.shared.threads.len();
+        let cells = Arc::new(ServiceCells::new(name.clone(), threads));
+        let settings = Arc::clone(&self.core.shared.routes.load().settings);
+        Rc::new(LocalService::new(cells, settings, Vec::new()))
+    }
+
+    fn rebuild(&self, epoch: u64) {
+        let routes = self.core.shared.routes.load_full();
+        let patience = Duration::from_millis(routes.settings.hedge_ms);
+        let mut before = std::mem::take(&mut *self.lanes.borrow_mut());
+        let mut lanes = HashMap::new();
+        let mut views = HashMap::new();
+        for service in &routes.services {
+            let mut seats = Vec::with_capacity(service.targets.len());
+            for target in &service.targets {
+                let lane = before.remove(&target.end.id).unwrap_or_else(|| {
+                    Rc::new(Lane::new(Arc::clone(&target.end), Rc::clone(&self.core)))
+                });
+                lane.set(
+                    patience,
+                    routes.settings.eject_failures,
+                    target.leaving(),
+                    epoch,
+                );
+                lanes.insert(target.end.id, Rc::clone(&lane));
+                seats.push((lane, target.state, target.weight));
+            }
+            let view = LocalService::new(
+                Arc::clone(&service.cells),
+                Arc::clone(&routes.settings),
+                seats,
+            );
+            views.insert(service.cells.name.clone(), Rc::new(view));
+        }
+        // A generation that is gone: what is in flight on it may end, nothing is kept open.
+        for lane in before.into_values() {
+            lane.set(patience, routes.settings.eject_failures, true, epoch);
+        }
+        *self.lanes.borrow_mut() = lanes;
+        *self.views.borrow_mut() = views;
+        self.epoch.set(epoch);
+        self.changed.notify_waiters();
+    }
+
+    /// Hands in what happened since the last time, and tells again what may have been lost.
+    pub(crate) fn hand_in(&self, seq: u64, beat: u64) {
+        let core = &self.core;
+        if let Some(cells) = core.shared.threads.get(core.thread) {
+            cells.beat.store(beat, Ordering::Relaxed);
+        }
+        let now = Instant::now();
+        let lanes = self.lanes.borrow();
+        // Without room the windows are kept and handed in with the next ones.
+        if let Ok(permit) = core.reports.try_reserve() {
+            let lanes: Vec<LaneWindow> = lanes.values().filter_map(|lane| lane.hand_in()).collect();
+            permit.send(Report::Windows {
+                thread: core.thread,
+                seq,
+                lanes,
+            });
+        }
+        for lane in lanes.values() {
+            lane.tell_idle();
+            lane.sweep(now);
+        }
+    }
+}

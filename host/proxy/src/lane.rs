@@ -1,0 +1,398 @@
+//! One endpoint as one thread sees it: its idle connections, what is in flight, what happened
+//! in this window. Never leaves its thread, so nothing here is locked. It does not choose and
+//! does not try again.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::body::UpBody;
+use crate::endpoint::{Endpoint, Failure};
+use crate::routes::{Report, Shared, ThreadCells};
+use crate::wheel::Wheel;
+
+/// Idle longer than this, a connection is not used again: many servers close theirs after
+/// five seconds, and a request sent into that moment is lost.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// Idle connections kept for one endpoint by one thread.
+const IDLE_COUNT: usize = 512;
+/// Largest head of an answer.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// A connection to an instance.
+pub(crate) type Sender = SendRequest<UpBody>;
+
+/// What a thread's parts have in common.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) thread: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) wheel: Rc<Wheel>,
+}
+
+/// One endpoint on one thread.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) end: Arc<Endpoint>,
+    pub(crate) core: Rc<Core>,
+    inflight: Cell<u32>,
+    leaving: Cell<bool>,
+    /// Latest epoch at which `leaving` was seen.
+    epoch: Cell<u64>,
+    /// A request cancelled after this long counts as unanswered.
+    patience: Cell<Duration>,
+    eject_failures: Cell<u32>,
+    idle: RefCell<Vec<(Instant, Sender)>>,
+    open: RefCell<Vec<(u64, AbortHandle)>>,
+    next: Cell<u64>,
+    window: RefCell<Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    requests: u64,
+    errors: u64,
+    unanswered: u64,
+    /// Microseconds to the first byte; none until the first of a window.
+    first_byte: Option<Box<Histogram<u32>>>,
+}
+
+/// What a lane did in a window.
+#[derive(Debug)]
+pub(crate) struct LaneWindow {
+    pub(crate) end: Arc<Endpoint>,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) inflight: u64,
+    pub(crate) first_byte: Option<Box<Histogram<u32>>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("it has no address")]
+    NoAddress,
+    #[error("no connection within {0:?}")]
+    TimedOut(Duration),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the port of a process that is gone was connected to itself")]
+    ToItself,
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    #[error("it was fenced")]
+    Fenced,
+}
+
+/// A histogram for times to the first byte: one minute, two digits, 12 KiB.
+pub(crate) fn histogram() -> Option<Histogram<u32>> {
+    Histogram::new_with_bounds(1, 60_000_000, 2).ok()
+}
+
+impl Lane {
+    pub(crate) fn new(end: Arc<Endpoint>, core: Rc<Core>) -> Self {
+        Self {
+            end,
+            core,
+            inflight: Cell::new(0),
+            leaving: Cell::new(false),
+            epoch: Cell::new(0),
+            patience: Cell::new(Duration::from_millis(500)),
+            eject_failures: Cell::new(3),
+            idle: RefCell::default(),
+            open: RefCell::default(),
+            next: Cell::new(0),
+            window: RefCell::new(Window {
+                requests: 0,
+                errors: 0,
+                unanswered: 0,
+                first_byte: None,
+            }),
+        }
+    }
+
+    pub(crate) fn inflight(&self) -> u32 {
+        self.inflight.get()
+    }
+
+    /// What the table says now.
+    pub(crate) fn set(&self, patience: Duration, eject_failures: u32, leaving: bool, epoch: u64) {
+        self.patience.set(patience);
+        self.eject_failures.set(eject_failures);
+        self.leaving.set(leaving);
+        self.epoch.set(epoch);
+        if self.end.fenced() {
+            self.cut();
+        } else if leaving || self.end.dead() || self.end.stopped() {
+            self.idle.borrow_mut().clear();
+        }
+        self.tell_idle();
+    }
+
+    /// Tells control when this thread has nothing more to do with a leaving endpoint.
+    pub(crate) fn tell_idle(&self) {
+        if self.leaving.get() && self.inflight.get() == 0 {
+            // A full channel is no loss: it is told again with the next window.
+            let _ = self.core.reports.try_send(Report::Idle {
+                end: self.end.id,
+                thread: self.core.thread,
+                epoch: self.epoch.get(),
+            });
+        }
+    }
+
+    /// Closes every connection, also those with a request in flight.
+    pub(crate) fn cut(&self) {
+        self.idle.borrow_mut().clear();
+        for (_, task) in self.open.borrow_mut().drain(..) {
+            task.abort();
+        }
+    }
+
+    /// An idle connection, the latest used first.
+    pub(crate) fn checkout(&self, now: Instant) -> Option<Sender> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some((since, sender)) = idle.pop() {
+            if now.saturating_duration_since(since) > IDLE_MAX {
+                // Those below it have waited even longer.
+                idle.clear();
+                return None;
+            }
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer has been read to its end.
+    pub(crate) fn check_in(self: &Rc<Self>, mut sender: Sender) {
+        if sender.is_ready() {
+            self.keep(sender);
+        } else if !sender.is_closed() {
+            let lane = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                if sender.ready().await.is_ok() {
+                    lane.keep(sender);
+                }
+            });
+        }
+    }
+
+    fn keep(&self, sender: Sender) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_COUNT && self.end.usable() && !self.leaving.get() {
+            idle.push((Instant::now(), sender));
+        }
+    }
+
+    /// Drops connections that have been idle too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.idle
+            .borrow_mut()
+            .retain(|(since, _)| now.saturating_duration_since(*since) <= IDLE_MAX);
+    }
+
+    /// A new connection.
+    pub(crate) async fn dial(self: &Rc<Self>, limit: Duration) -> Result<Sender, DialError> {
+        let addr = self.end.addr.ok_or(DialError::NoAddress)?;
+        let stream = tokio::time::timeout(limit, TcpStream::connect(addr))
+            .await
+            .map_err(|_| DialError::TimedOut(limit))??;
+        stream.set_nodelay(true)?;
+        if stream.local_addr()? == addr {
+            return Err(DialError::ToItself);
+        }
+        if self.end.fenced() {
+            return Err(DialError::Fenced);
+        }
+        self.cells(|cells| cells.dials.bump());
+        let (sender, connection) = Builder::new()
+            .max_buf_size(HEAD_MAX * 4)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        self.drive(async move {
+            // Its end is seen by the request that was on it.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(sender)
+    }
+
+    /// Runs a connection's or tunnel's work until it ends or the lane is cut.
+    pub(crate) fn drive(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) {
+        let id = self.next.get();
+        self.next.set(id.wrapping_add(1));
+        let lane: Weak<Self> = Rc::downgrade(self);
+        let task = tokio::task::spawn_local(async move {
+            work.await;
+            if let Some(lane) = lane.upgrade() {
+                lane.open.borrow_mut().retain(|(other, _)| *other != id);
+            }
+        });
+        self.open.borrow_mut().push((id, task.abort_handle()));
+    }
+
+    /// Hands in the window; none when nothing happened.
+    pub(crate) fn hand_in(&self) -> Option<LaneWindow> {
+        let mut window = self.window.borrow_mut();
+        let inflight = u64::from(self.inflight.get());
+        if window.requests == 0 && window.unanswered == 0 && window.errors == 0 && inflight == 0 {
+            return None;
+        }
+        Some(LaneWindow {
+            end: Arc::clone(&self.end),
+            requests: std::mem::take(&mut window.requests),
+            errors: std::mem::take(&mut window.errors),
+            unanswered: std::mem::take(&mut window.unanswered),
+            inflight,
+            first_byte: window.first_byte.take(),
+        })
+    }
+
+    pub(crate) fn cells(&self, act: impl FnOnce(&ThreadCells)) {
+        if let Some(cells) = self.core.shared.threads.get(self.core.thread) {
+            act(cells);
+        }
+    }
+}
+
+/// A request given to a lane, until nothing of it is in flight any more.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) lane: Rc<Lane>,
+    pub(crate) started: Instant,
+    trial: bool,
+    settled: bool,
+}
+
+impl Run {
+    pub(crate) fn begin(lane: Rc<Lane>, started: Instant, trial: bool) -> Self {
+        lane.inflight.set(lane.inflight.get() + 1);
+        lane.window.borrow_mut().requests += 1;
+        Self {
+            lane,
+            started,
+            trial,
+            settled: false,
+        }
+    }
+
+    /// The first byte of an answer came.
+    pub(crate) fn answered(&mut self, server_error: bool, now: Instant) {
+        self.settled = true;
+        let micros = now.saturating_duration_since(self.started).as_micros();
+        {
+            let mut window = self.lane.window.borrow_mut();
+            if window.first_byte.is_none() {
+                window.first_byte = histogram().map(Box::new);
+            }
+            if let Some(first_byte) = &mut window.first_byte {
+                first_byte.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
+            }
+            if server_error {
+                window.errors += 1;
+            }
+        }
+        if server_error {
+            self.count_failure(Failure::ServerError);
+        } else {
+            self.lane.end.end_failures();
+        }
+        self.end_trial(!server_error);
+    }
+
+    /// It was given the request and did not answer; `held` when that counts against it.
+    pub(crate) fn unanswered(&mut self, held: bool) {
+        self.settled = true;
+        self.lane.window.borrow_mut().unanswered += 1;
+        if held {
+            self.count_failure(Failure::Unanswered);
+        }
+        self.end_trial(false);
+    }
+
+    /// The answer broke off after its first byte.
+    pub(crate) fn broke_off(&self) {
+        self.lane.window.borrow_mut().errors += 1;
+        self.count_failure(Failure::Unanswered);
+    }
+
+    /// It could not be connected to: it got nothing.
+    pub(crate) fn unreachable(&mut self) {
+        self.settled = true;
+        {
+            let mut window = self.lane.window.borrow_mut();
+            window.unanswered += 1;
+        }
+        self.count_failure(Failure::Unreachable);
+        self.end_trial(false);
+    }
+
+    /// It got nothing, and that is not held against it.
+    pub(crate) fn void(&mut self) {
+        self.settled = true;
+        let mut window = self.lane.window.borrow_mut();
+        window.requests = window.requests.saturating_sub(1);
+        if self.trial {
+            self.lane.end.give_trial_back();
+            self.trial = false;
+        }
+    }
+
+    fn count_failure(&self, failure: Failure) {
+        let streak = self.lane.end.add_failure();
+        if streak >= self.lane.eject_failures.get() && !self.lane.end.ejected() {
+            // When the channel is full, the next failure in the row tells it.
+            let _ = self.lane.core.reports.try_send(Report::Failing {
+                end: Arc::clone(&self.lane.end),
+                failure,
+                streak,
+            });
+        }
+    }
+
+    fn end_trial(&mut self, passed: bool) {
+        if std::mem::take(&mut self.trial) {
+            let end = Arc::clone(&self.lane.end);
+            if self
+                .lane
+                .core
+                .reports
+                .try_send(Report::Trial { end, passed })
+                .is_err()
+            {
+                self.lane.end.give_trial_back();
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.settled {
+            // The client went away, or a sibling was faster.
+            let late = self.started.elapsed() >= self.lane.patience.get();
+            if late {
+                self.unanswered(true);
+            } else if self.trial {
+                self.lane.end.give_trial_back();
+            }
+        }
+        let left = self.lane.inflight.get().saturating_sub(1);
+        self.lane.inflight.set(left);
+        if left == 0 {
+            self.lane.tell_idle();
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One thread of the data plane: its runtime, its listeners, its clients. Threads share nothing
+//! on the way of a request.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grace_model::id::ServiceName;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::client::{Client, ClientIo};
+use crate::forward::forward;
+use crate::head::ClientHead;
+use crate::hub::Hub;
+use crate::lane::Core;
+use crate::routes::{Report, Shared};
+use crate::wheel::Wheel;
+
+/// Largest head of a request; more is 431.
+const HEAD_MAX: usize = 64 * 1024;
+/// Pause after a failed accept: most likely open files have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long an ending proxy waits for requests in flight.
+const END_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks while ending.
+const END_LOOK: Duration = Duration::from_millis(10);
+
+/// What a thread is given.
+pub(crate) struct Place {
+    pub(crate) thread: usize,
+    pub(crate) listeners: Vec<(ServiceName, std::net::TcpListener)>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    /// The proxy's start, from which beats are counted.
+    pub(crate) born: Instant,
+}
+
+/// The clients of a thread.
+#[derive(Debug)]
+struct Guests {
+    hub: Rc<Hub>,
+    http: Builder,
+    open: RefCell<HashMap<u64, (Rc<Client>, AbortHandle)>>,
+    next: Cell<u64>,
+}
+
+/// Serves until the proxy ends.
+pub(crate) fn run(place: Place) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Sockets are looked at after every so many polls even when there is always work.
+        .event_interval(61)
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(serve(place))
+}
+
+async fn serve(place: Place) -> io::Result<()> {
+    let Place {
+        thread,
+        listeners,
+        shared,
+        reports,
+        born,
+    } = place;
+    let wheel = Rc::new(Wheel::default());
+    tokio::task::spawn_local(Rc::clone(&wheel).turn());
+    let mut wake = shared.wake.subscribe();
+    let mut collect = shared.collect.subscribe();
+    let hub = Rc::new(Hub::new(Rc::new(Core {
+        thread,
+        shared: Arc::clone(&shared),
+        reports,
+        wheel,
+    })));
+    hub.refresh();
+    let guests = Rc::new(Guests::new(Rc::clone(&hub)));
+    let mut accepting = Vec::new();
+    for (name, listener) in listeners {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let task = tokio::task::spawn_local(accept(listener, name, Rc::clone(&guests)));
+        accepting.push(task);
+    }
+    tokio::task::spawn_local(look_after(Rc::clone(&guests)));
+    while !shared.closing() {
+        tokio::select! {
+            woken = wake.changed() => {
+                wake.mark_unchanged();
+                if woken.is_err() {
+                    break;
+                }
+                hub.refresh();
+            }
+            asked = collect.changed() => {
+                if asked.is_err() {
+                    break;
+                }
+                let seq = *collect.borrow_and_update();
+                let beat = u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX);
+                hub.hand_in(seq, beat);
+            }
+        }
+    }
+    for task in accepting {
+        task.abort();
+    }
+    guests.leave().await;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, name: ServiceName, guests: Rc<Guests>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => guests.welcome(stream, peer, &name),
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(service = %name, %error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of accept that are about one connection only.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Closes connections that have had their time.
+async fn look_after(guests: Rc<Guests>) {
+    loop {
+        let settings = Arc::clone(&guests.hub.core.shared.routes.load().settings);
+        let head = Duration::from_millis(settings.head_timeout_ms);
+        let pause = (head / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        tokio::time::sleep(pause).await;
+        let now = Instant::now();
+        for (client, task) in guests.open.borrow().values() {
+            if client.overdue(head, now) {
+                task.abort();
+            }
+        }
+        guests
+            .open
+            .borrow_mut()
+            .retain(|_, (_, task)| !task.is_finished());
+    }
+}
+
+impl Guests {
+    fn new(hub: Rc<Hub>) -> Self {
+        let mut http = Builder::new();
+        // Slow heads are seen by `look_after`, without a timer a connection.
+        http.max_buf_size(HEAD_MAX).header_read_timeout(None);
+        Self {
+            hub,
+            http,
+            open: RefCell::default(),
+            next: Cell::new(0),
+        }
+    }
+
+    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, name: &ServiceName) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        if stream.set_nodelay(true).is_err() {
+            // The client has gone already.
+            return;
+        }
+        let core = &self.hub.core;
+        if let Some(cells) = core.shared.threads.get(core.thread) {
+            cells.clients.bump();
+        }
+        let head = ClientHead::new(peer.ip(), local);
+        let client = Rc::new(Client::new(
+            Rc::clone(&self.hub),
+            name.clone(),
+            head,
+            Instant::now(),
+        ));
+        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client.verdict)));
+        let asking = Rc::clone(&client);
+        let service = service_fn(move |request| {
+            let client = Rc::clone(&asking);
+            async move { Ok::<_, Infallible>(forward(client, request).await) }
+        });
+        let connection = self.http.serve_connection(io, service).with_upgrades();
+        let id = self.next.get();
+        self.next.set(id.wrapping_add(1));
+        let guests = Rc::clone(self);
+        let task = tokio::task::spawn_local(async move {
+            // A client that breaks off is no news.
+            let _ = connection.await;
+            guests.open.borrow_mut().remove(&id);
+        });
+        self.open
+            .borrow_mut()
+            .insert(id, (client, task.abort_handle()));
+    }
+
+    /// Waits for requests in flight, then closes what is left.
+    async fn leave(&self) {
+        let due = Instant::now() + END_WAIT;
+        loop {
+            self.open.borrow_mut().retain(|_, (client, task)| {
+                if !client.is_busy() {
+                    task.abort();
+                }
+                client.is_busy() && !task.is_finished()
+            });
+            if self.open.borrow().is_empty() || Instant::now() >= due {
+                return;
+            }
+            tokio::time::sleep(END_LOOK).await;
+        }
+    }
+}
