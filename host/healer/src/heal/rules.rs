@@ -1,0 +1,194 @@
+//! What is to be done about incidents that no playbook holds, by time and state alone. Pure.
+
+use std::collections::HashMap;
+
+use grace_model::id::IncidentId;
+use grace_model::incident::{Incident, IncidentState};
+use grace_model::playbook::Playbook;
+use grace_plan::run::Run;
+
+use crate::desk::{Board, overlap};
+
+/// Waiting times of the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// An incident without a run, not seen for this long while its target is ready, is over.
+    pub quiet_ms: u64,
+    /// One whose target was healed for another incident meanwhile is over after this.
+    pub quiet_after_other_ms: u64,
+    /// One that nothing heals is a person's after this.
+    pub escalate_ms: u64,
+    /// Between two looks at the fleet.
+    pub fleet_ms: u64,
+    /// Between two verifications of the whole ledger.
+    pub verify_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            quiet_ms: 60_000,
+            quiet_after_other_ms: 5_000,
+            escalate_ms: 300_000,
+            fleet_ms: 250,
+            verify_ms: 3_600_000,
+        }
+    }
+}
+
+/// The finding of a damaged ledger: no quiet makes it good.
+pub const LEDGER_DAMAGED: &str = "ledger-damaged";
+
+/// What to do about an incident.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Run this playbook.
+    Run(IncidentId, Box<Playbook>, String),
+    /// It is over.
+    Resolve(IncidentId, String),
+    /// A person must look.
+    Escalate(IncidentId, String),
+}
+
+/// Whether a playbook can run for an incident now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Choice {
+    /// This one, and why.
+    Run(Box<Playbook>, String),
+    /// None, and why.
+    None(String),
+}
+
+/// A target whose playbook has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freed {
+    /// When, by the steady clock.
+    pub at_ms: u64,
+    /// For which incident it ran.
+    pub by: IncidentId,
+    /// Whether it went well.
+    pub ok: bool,
+}
+
+/// What the decisions are made from, beside the incidents.
+pub struct Facts<'f> {
+    /// By the steady clock.
+    pub now_ms: u64,
+    /// Waiting times.
+    pub timing: Timing,
+    /// Whether playbooks run at all.
+    pub playbooks: bool,
+    /// Runs that may still be started.
+    pub room: usize,
+    /// Whether a target is ready.
+    pub ready: &'f dyn Fn(&str) -> bool,
+    /// The playbook for an incident.
+    pub choose: &'f dyn Fn(&Incident) -> Choice,
+    /// Targets that were freed.
+    pub freed: &'f HashMap<String, Freed>,
+}
+
+/// What is to be done now.
+#[must_use]
+pub fn decide(board: &Board, facts: &Facts<'_>) -> Vec<Decision> {
+    if !facts.playbooks {
+        // Nothing heals, so nothing is decided: incidents stay for whoever watches.
+        return Vec::new();
+    }
+    let mut open: Vec<&Incident> = board.unresolved().collect();
+    open.sort_by_key(|incident| std::cmp::Reverse(incident.finding.severity));
+    let mut decisions = Vec::new();
+    let mut taken: Vec<&str> = Vec::new();
+    for incident in open {
+        let decision = match incident.state {
+            IncidentState::Open => for_open(board, facts, incident, &taken),
+            IncidentState::Escalated => for_escalated(board, facts, incident),
+            _ => None,
+        };
+        if let Some(Decision::Run(..)) = &decision {
+            if taken.len() >= facts.room {
+                continue;
+            }
+            taken.push(&incident.target);
+        }
+        decisions.extend(decision);
+    }
+    decisions
+}
+
+fn for_open(
+    board: &Board,
+    facts: &Facts<'_>,
+    incident: &Incident,
+    taken: &[&str],
+) -> Option<Decision> {
+    let times = board.times(&incident.id)?;
+    let target = incident.target.as_str();
+    let quiet_ms = facts.now_ms.saturating_sub(times.seen_ms);
+    let id = || incident.id.clone();
+    if let Some(freed) = freed_since(facts, target, times.seen_ms) {
+        let since_ms = facts.now_ms.saturating_sub(freed.at_ms);
+        if since_ms < facts.timing.quiet_after_other_ms {
+            return None;
+        }
+        if (facts.ready)(target) {
+            let why = format!("went away with {}", freed.by);
+            return Some(Decision::Resolve(id(), why));
+        }
+    }
+    if board.busy_with(target).is_some() || taken.iter().any(|other| overlap(other, target)) {
+        return None;
+    }
+    let problem = match (facts.choose)(incident) {
+        Choice::Run(playbook, why) => return Some(Decision::Run(id(), playbook, why)),
+        Choice::None(problem) => problem,
+    };
+    if quiet_ms >= facts.timing.quiet_ms && (facts.ready)(target) {
+        return Some(Decision::Resolve(id(), "went away by itself".to_owned()));
+    }
+    let open_ms = facts.now_ms.saturating_sub(times.opened_ms);
+    (open_ms >= facts.timing.escalate_ms).then(|| {
+        Decision::Escalate(
+            id(),
+            format!("open for {} s and not healed: {problem}", open_ms / 1_000),
+        )
+    })
+}
+
+fn for_escalated(board: &Board, facts: &Facts<'_>, incident: &Incident) -> Option<Decision> {
+    let times = board.times(&incident.id)?;
+    let last = times.seen_ms.max(times.state_ms);
+    let quiet = facts.now_ms.saturating_sub(last) >= facts.timing.quiet_ms;
+    (quiet && incident.finding.kind != LEDGER_DAMAGED && (facts.ready)(&incident.target)).then(
+        || {
+            let why = "went away by itself after it was escalated".to_owned();
+            Decision::Resolve(incident.id.clone(), why)
+        },
+    )
+}
+
+/// A successful run on the same target that ended after the incident was last seen.
+fn freed_since<'f>(facts: &Facts<'f>, target: &str, seen_ms: u64) -> Option<&'f Freed> {
+    facts
+        .freed
+        .iter()
+        .filter(|(other, freed)| overlap(other, target) && freed.ok && freed.at_ms >= seen_ms)
+        .map(|(_, freed)| freed)
+        .max_by_key(|freed| freed.at_ms)
+}
+
+/// Where the ledger remembers when a playbook last ended for a signature and target.
+#[must_use]
+pub fn cooldown_key(run: &Run) -> String {
+    cooldown_key_of(
+        run.playbook.id.as_str(),
+        &run.signature,
+        &run.finding.target,
+    )
+}
+
+/// As [`cooldown_key`], before there is a run.
+#[must_use]
+pub fn cooldown_key_of(playbook: &str, signature: &str, target: &str) -> String {
+    format!("cooldown:{playbook}:{signature}:{target}")
+}

@@ -1,0 +1,351 @@
+//! Puts the healer together and keeps it running: opens the ledger, starts the kernels in
+//! order, watches them, ends them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use grace_ledger::{Ledger, LedgerError, Opened, Queries, Reader};
+use grace_model::config::Config;
+use grace_model::incident::IncidentState;
+use grace_model::layout::Layout;
+use grace_model::plugin::{Field, Finding, Severity};
+use grace_model::port::{HostViews, PluginHost};
+
+use crate::clock::{Clock, MachineClock};
+use crate::desk::Desk;
+use crate::error::{HealerError, Result};
+use crate::files::Files;
+use crate::heal::Reach;
+use crate::heal::crew::Crew;
+use crate::heal::duty::Duty;
+use crate::heal::rules::{LEDGER_DAMAGED, Timing};
+use crate::heal::runner::Runner;
+use crate::heal::shelf::Shelf;
+use crate::judge::{Parts, Recognizer, Triggers};
+use crate::kernel::{House, KernelFailure, Pulse, Spec};
+use crate::reach::notify::LOG;
+use crate::reach::supervisor::Supervisor;
+use crate::signal::convert::HOST;
+use crate::views::Views;
+
+/// Runs get this long to notice the end before the process leaves them to the next one.
+const LEAVE: Duration = Duration::from_secs(2);
+/// Between two looks at playbook files and the catalogue of actions.
+const SHELF: Duration = Duration::from_secs(1);
+
+/// What tests and proofs set otherwise.
+pub struct Options {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Waiting times.
+    pub timing: Timing,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(MachineClock::new()),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// A running healer.
+pub struct Healer {
+    house: Arc<House>,
+    views: Arc<Views>,
+    crew: Arc<Crew>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Starts the healer. `playbooks`: those inside the binary, name and text.
+///
+/// # Errors
+/// When the ledger or the blobs cannot be opened, or a kernel cannot be started.
+pub fn start(
+    config: Config,
+    layout: Layout,
+    plugins: Arc<dyn PluginHost>,
+    playbooks: &[(String, String)],
+) -> Result<Healer> {
+    start_with(config, layout, plugins, playbooks, Options::default())
+}
+
+/// As [`start`], with times of one's own.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(
+    config: Config,
+    layout: Layout,
+    plugins: Arc<dyn PluginHost>,
+    playbooks: &[(String, String)],
+    options: Options,
+) -> Result<Healer> {
+    let Options { clock, timing } = options;
+    let (ledger, opened) = Ledger::open(&layout.ledger())?;
+    let ledger = Arc::new(ledger);
+    let desk = Arc::new(Desk::open(
+        Arc::clone(&ledger),
+        Arc::clone(&clock),
+        config.healing.reopen_ms,
+    )?);
+    report_damage(&desk, &opened)?;
+    let files =
+        Files::new(&config, &layout, Arc::clone(&ledger), Arc::clone(&clock)).map_err(|cause| {
+            HealerError::File {
+                path: layout.blobs(),
+                cause,
+                remedy: "give its directory to the user who runs grace",
+            }
+        })?;
+    let supervisor = Supervisor::at(layout.supervisor_socket());
+    let reach = Arc::new(Reach::new(
+        &config,
+        Arc::clone(&clock),
+        Arc::clone(&desk),
+        Arc::clone(&plugins),
+        supervisor,
+        files,
+    ));
+    let builtin = if config.healing.builtin {
+        playbooks
+    } else {
+        &[]
+    };
+    let mut channels: Vec<String> = config.notify.keys().cloned().collect();
+    channels.push(LOG.to_owned());
+    let dir = config.healing.dir.clone();
+    let shelf = Arc::new(Shelf::open(builtin, dir, channels, plugins, &ledger)?);
+    let stop = Arc::new(AtomicBool::new(false));
+    let runner = Runner {
+        reach: Arc::clone(&reach),
+        shelf: Arc::clone(&shelf),
+        stop: Arc::clone(&stop),
+    };
+    let crew = Arc::new(Crew::new(Arc::new(runner)));
+    let house = Arc::new(House::new(clock));
+
+    // The kernel that picks up open incidents starts last; until then nobody needs the bell.
+    let healer: Arc<OnceLock<Arc<Pulse>>> = Arc::new(OnceLock::new());
+    let rung = Arc::clone(&healer);
+    let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        if let Some(pulse) = rung.get() {
+            pulse.ring();
+        }
+    });
+    let recognizer = Arc::new(Recognizer::new(Arc::clone(&desk)));
+    let views = Arc::new(Views {
+        reach: Arc::clone(&reach),
+        shelf: Arc::clone(&shelf),
+        crew: Arc::clone(&crew),
+        house: Arc::clone(&house),
+        bell: Arc::clone(&bell),
+    });
+    let built = Healer {
+        house,
+        views,
+        crew: Arc::clone(&crew),
+        stop,
+    };
+
+    let (own_desk, path) = (Arc::clone(&desk), layout.ledger());
+    built.kernel("ledger", 2, &[], move |pulse| {
+        verify_now_and_then(pulse, &own_desk, &path, timing.verify_ms);
+        Ok(())
+    })?;
+    let own_reach = Arc::clone(&reach);
+    built.kernel("fleet-watch", 2, &[], move |pulse| {
+        while !pulse.stopping() {
+            if own_reach.refresh_fleet().is_some() {
+                pulse.worked(1);
+            }
+            pulse.rest(Duration::from_millis(timing.fleet_ms));
+        }
+        Ok(())
+    })?;
+    let (own_shelf, own_bell) = (Arc::clone(&shelf), Arc::clone(&bell));
+    built.kernel("registry", 2, &[], move |pulse| {
+        while !pulse.stopping() {
+            if own_shelf.refresh() {
+                pulse.worked(1);
+                own_bell();
+            }
+            pulse.rest(SHELF);
+        }
+        Ok(())
+    })?;
+    let own_recognizer = Arc::clone(&recognizer);
+    built.kernel("recognizer", 2, &["ledger"], move |pulse| {
+        own_recognizer.live(pulse);
+        Ok(())
+    })?;
+    let parts = Parts {
+        reach: Arc::clone(&reach),
+        recognizer,
+        layout,
+        healing: config.healing.clone(),
+        bell: Arc::clone(&bell),
+    };
+    built.kernel(
+        "triggers",
+        2,
+        &["registry", "recognizer", "fleet-watch"],
+        move |pulse| {
+            Triggers::resume(&parts)
+                .and_then(|triggers| triggers.live(pulse))
+                .map_err(|e| e.to_string())
+        },
+    )?;
+    let duty = Duty {
+        reach,
+        shelf,
+        crew,
+        timing,
+        playbooks: config.healing.playbooks,
+    };
+    let pulse = built.kernel(
+        "healer",
+        2,
+        &["ledger", "registry", "recognizer"],
+        move |pulse| duty.live(pulse, &bell).map_err(|e| e.to_string()),
+    )?;
+    let _first = healer.set(pulse);
+    Ok(built)
+}
+
+impl Healer {
+    /// What the API shows.
+    #[must_use]
+    pub fn views(&self) -> Arc<dyn HostViews> {
+        Arc::clone(&self.views) as Arc<dyn HostViews>
+    }
+
+    /// Starts a kernel of somebody else's in this process, such as `api`.
+    ///
+    /// # Errors
+    /// When a kernel it depends on does not run, or the machine gives no thread.
+    pub fn supervise(
+        &self,
+        spec: Spec,
+        body: impl FnMut(&Pulse) -> std::result::Result<(), String> + Send + 'static,
+    ) -> Result<Arc<Pulse>> {
+        self.house.start(spec, body).map_err(HealerError::Kernel)
+    }
+
+    fn kernel(
+        &self,
+        name: &'static str,
+        tier: u8,
+        depends_on: &'static [&'static str],
+        body: impl FnMut(&Pulse) -> std::result::Result<(), String> + Send + 'static,
+    ) -> Result<Arc<Pulse>> {
+        self.supervise(
+            Spec {
+                name,
+                tier,
+                depends_on,
+            },
+            body,
+        )
+    }
+
+    /// Runs until `shutdown` says so, then ends every kernel. Runs of playbooks that are not
+    /// over go on with the next start.
+    ///
+    /// # Errors
+    /// When a kernel has failed for good: the process is to end, and its supervisor starts it
+    /// again.
+    pub fn run_until_shutdown(
+        self,
+        shutdown: impl Fn() -> bool,
+    ) -> std::result::Result<(), KernelFailure> {
+        let failure = loop {
+            if shutdown() {
+                break None;
+            }
+            if let Some(failure) = self.house.verdict() {
+                break Some(failure);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        self.end();
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn end(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.house.stop();
+        self.crew.leave(LEAVE);
+    }
+}
+
+/// The kernel `ledger`: recomputes the whole chain now and then, from a connection of its own.
+fn verify_now_and_then(pulse: &Pulse, desk: &Desk, path: &std::path::Path, every_ms: u64) {
+    let mut waited_ms = 0;
+    while !pulse.stopping() {
+        pulse.rest(Duration::from_secs(1));
+        waited_ms += 1_000;
+        if waited_ms < every_ms {
+            continue;
+        }
+        waited_ms = 0;
+        match Reader::open(path).and_then(|reader| reader.verify()) {
+            Ok(entries) => pulse.worked(entries),
+            Err(e @ (LedgerError::Broken(_) | LedgerError::Damaged(_))) => {
+                tracing::error!(cause = %e, "the ledger does not verify");
+                if let Err(e) = open_damage(desk, &e.to_string(), Vec::new()) {
+                    tracing::error!(cause = %e, "and its damage could not be written");
+                }
+            }
+            Err(e) => tracing::warn!(cause = %e, "the ledger could not be verified now"),
+        }
+    }
+}
+
+fn report_damage(desk: &Desk, opened: &Opened) -> Result<()> {
+    match opened {
+        Opened::Fresh => tracing::info!("a new ledger"),
+        Opened::Verified { entries } => tracing::info!(entries, "the ledger verifies"),
+        Opened::Salvaged {
+            damaged,
+            kept,
+            salvaged,
+            reason,
+        } => {
+            let damaged = damaged.display().to_string();
+            tracing::error!(damaged, kept, salvaged, reason, "the ledger was damaged");
+            let evidence = vec![
+                Field::new("damaged", damaged),
+                Field::new("kept", *kept),
+                Field::new("salvaged", *salvaged),
+            ];
+            open_damage(desk, reason, evidence)?;
+        }
+    }
+    Ok(())
+}
+
+/// An incident that no playbook heals: what is lost, only a person can judge.
+fn open_damage(desk: &Desk, reason: &str, evidence: Vec<Field>) -> Result<()> {
+    let finding = Finding {
+        kind: LEDGER_DAMAGED.to_owned(),
+        target: HOST.to_owned(),
+        severity: Severity::Critical,
+        confidence_permille: 1_000,
+        summary: format!("the ledger was damaged: {reason}; the damaged file is kept"),
+        cause: "the ledger does not verify".to_owned(),
+        evidence,
+    };
+    desk.change(|draft| {
+        let taken = draft.take(HOST, "ledger", &finding)?;
+        let id = taken.incident().clone();
+        let state = draft.get(&id).map(|incident| incident.state);
+        if state.is_some_and(|state| state.may_become(IncidentState::Escalated)) {
+            let why = "what was lost only a person can judge";
+            draft.become_(&id, IncidentState::Escalated, why)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,7 @@
+//! What the healer can reach: the supervisor, instances, files, people. Blocking, each call with
+//! a budget; what it is for, the callers know.
+
+pub mod blobs;
+pub mod http;
+pub mod notify;
+pub mod supervisor;

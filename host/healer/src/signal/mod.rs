@@ -1,0 +1,7 @@
+//! What the healer sees: journals, resources, traffic. It turns facts into observations and
+//! judges nothing; judging is the detectors'.
+
+pub mod convert;
+pub mod journals;
+pub mod resources;
+pub mod traffic;

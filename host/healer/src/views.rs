@@ -1,0 +1,280 @@
+//! What the API shows, and the one thing it may start: a playbook by hand. It changes nothing
+//! else.
+
+use std::sync::Arc;
+
+use grace_ledger::Queries;
+use grace_model::id::{IncidentId, InstanceId, PlaybookId};
+use grace_model::incident::{Incident, IncidentState};
+use grace_model::ipc::FleetStatus;
+use grace_model::playbook::{Playbook, Step};
+use grace_model::plugin::{ActionCall, ActionInfo, Finding, Severity};
+use grace_model::port::{HostViews, PlaybookRun, PlaybookView, Story, StoryEntry};
+use grace_model::status::{Kernel, PluginView};
+use grace_plan::run::{Run, condition_holds, filled, outline};
+
+use crate::desk::{overlap, signature};
+use crate::heal::Reach;
+use crate::heal::crew::Crew;
+use crate::heal::port::CallPort;
+use crate::heal::runner::begin;
+use crate::heal::shelf::Shelf;
+use crate::kernel::House;
+
+/// The kind of a finding that a person stands for.
+pub const BY_HAND: &str = "manual";
+
+/// The healer's views.
+pub struct Views {
+    /// Everything that is reached.
+    pub reach: Arc<Reach>,
+    /// Playbooks.
+    pub shelf: Arc<Shelf>,
+    /// Threads of runs.
+    pub crew: Arc<Crew>,
+    /// The kernels here.
+    pub house: Arc<House>,
+    /// Rung when a run has ended.
+    pub bell: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl HostViews for Views {
+    fn fleet(&self) -> Option<FleetStatus> {
+        self.reach.fleet()
+    }
+
+    fn incidents(&self) -> Vec<Incident> {
+        self.reach.desk.incidents()
+    }
+
+    fn incidents_version(&self) -> u64 {
+        self.reach.desk.version()
+    }
+
+    fn story(&self, id: &str) -> Option<Story> {
+        let id = IncidentId::from(id);
+        let incident = self.reach.desk.look(|board| board.get(&id).cloned())?;
+        let entries = match self.reach.desk.ledger().entries_of(&id) {
+            Ok(entries) => entries,
+            Err(e) => {
+                tracing::error!(incident = %id, cause = %e, "its story cannot be read");
+                return None;
+            }
+        };
+        let entries = entries
+            .into_iter()
+            .map(|e| StoryEntry {
+                seq: e.seq,
+                at: e.at,
+                kind: e.kind,
+                body: e.body,
+            })
+            .collect();
+        Some(Story { incident, entries })
+    }
+
+    fn playbooks(&self) -> Vec<PlaybookView> {
+        self.shelf.views()
+    }
+
+    fn plugins(&self) -> Vec<PluginView> {
+        self.reach.plugins.list()
+    }
+
+    fn actions(&self) -> Vec<ActionInfo> {
+        self.reach.plugins.actions()
+    }
+
+    fn kernels(&self) -> Vec<Kernel> {
+        let mut kernels = self
+            .reach
+            .fleet()
+            .map_or_else(Vec::new, |fleet| fleet.kernels);
+        kernels.extend(self.house.views("healer"));
+        kernels
+    }
+
+    fn run_playbook(&self, id: &str, target: &str, dry_run: bool) -> Result<PlaybookRun, String> {
+        self.known(target)?;
+        let playbook = self.shelf.usable(&PlaybookId::from(id))?;
+        let for_incident = self.unresolved_for(&playbook, target);
+        let finding = match &for_incident {
+            Some(incident) => incident.finding.clone(),
+            None => by_hand(&playbook, target),
+        };
+        if dry_run {
+            let incident = for_incident.map_or_else(|| IncidentId::from("dry-run"), |i| i.id);
+            return Ok(PlaybookRun::Plan {
+                lines: self.plan(&playbook, &finding, &incident),
+            });
+        }
+        self.start(playbook, finding, for_incident)
+    }
+}
+
+impl Views {
+    fn known(&self, target: &str) -> Result<(), String> {
+        let services = &self.reach.services;
+        let is_service = services.iter().any(|s| s.name.as_str() == target);
+        let is_instance = match self.reach.fleet() {
+            Some(fleet) => fleet.instances.iter().any(|i| i.id.as_str() == target),
+            None => InstanceId::from(target)
+                .split()
+                .is_some_and(|(service, _)| services.iter().any(|s| s.name == service)),
+        };
+        if is_service || is_instance || target == crate::signal::convert::HOST {
+            return Ok(());
+        }
+        let names: Vec<&str> = services.iter().map(|s| s.name.as_str()).collect();
+        Err(format!(
+            "there is no instance or service {target:?}; services: {}; `grace instances` lists the instances",
+            names.join(", ")
+        ))
+    }
+
+    /// An incident of this target that the playbook is for.
+    fn unresolved_for(&self, playbook: &Playbook, target: &str) -> Option<Incident> {
+        self.reach.desk.look(|board| {
+            board
+                .unresolved()
+                .filter(|i| matches!(i.state, IncidentState::Open | IncidentState::Escalated))
+                .filter(|i| i.target == target)
+                .find(|i| {
+                    playbook
+                        .triggers
+                        .iter()
+                        .any(|t| t.finding == i.finding.kind)
+                })
+                .cloned()
+        })
+    }
+
+    fn start(
+        &self,
+        playbook: Playbook,
+        finding: Finding,
+        for_incident: Option<Incident>,
+    ) -> Result<PlaybookRun, String> {
+        let desk = &self.reach.desk;
+        let target = finding.target.clone();
+        if self.crew.room() == 0 {
+            return Err("as many playbooks run as may at a time: try again later".to_owned());
+        }
+        let busy = desk.look(|board| {
+            board
+                .busy_with(&target)
+                .map(|i| (i.id.clone(), i.target.clone()))
+        });
+        if let Some((id, of)) = busy.filter(|(_, of)| overlap(of, &target)) {
+            return Err(format!("{of} is being healed for {id}: wait for its end"));
+        }
+        let now_ms = self.reach.clock.steady_ms();
+        let service = self.reach.service_of(&target);
+        let run: Run = desk
+            .change(|draft| {
+                let id = match &for_incident {
+                    Some(incident) => incident.id.clone(),
+                    None => {
+                        let signature = signature(&service, &finding.kind, &finding.cause);
+                        draft.open(signature, BY_HAND, &finding)?.incident().clone()
+                    }
+                };
+                begin(
+                    draft,
+                    &id,
+                    playbook,
+                    finding,
+                    &[],
+                    now_ms,
+                    "started by hand",
+                )
+            })
+            .map_err(|e| e.to_string())?;
+        let incident = run.incident.0.clone();
+        let bell = Arc::clone(&self.bell);
+        self.crew
+            .carry(run, move || bell())
+            .map_err(|e| format!("no thread for the run, it starts with the next healer: {e}"))?;
+        Ok(PlaybookRun::Started { incident })
+    }
+
+    /// What each step would do, as far as it is known before the steps before it ran.
+    fn plan(&self, playbook: &Playbook, finding: &Finding, incident: &IncidentId) -> Vec<String> {
+        let run = Run::new(
+            "dry-run/0".into(),
+            (incident, "dry-run"),
+            playbook.clone(),
+            finding.clone(),
+            &[],
+            0,
+        );
+        let mut lines = Vec::new();
+        for condition in &playbook.preconditions {
+            lines.push(match condition_holds(condition, &run) {
+                Ok(true) => format!("precondition `{}`: holds", condition.0),
+                Ok(false) => format!(
+                    "precondition `{}`: does not hold, so it is passed over",
+                    condition.0
+                ),
+                Err(e) => format!("precondition: {e}"),
+            });
+        }
+        for (section, step) in outline(playbook, finding) {
+            let condition = step
+                .condition
+                .as_ref()
+                .map_or_else(String::new, |condition| {
+                    let known = match condition_holds(condition, &run) {
+                        Ok(true) => "holds".to_owned(),
+                        Ok(false) => "does not hold".to_owned(),
+                        Err(_) => "known when the steps before it ran".to_owned(),
+                    };
+                    format!(" if `{}` ({known})", condition.0)
+                });
+            lines.push(format!("{section} {}: {}{condition}", step.id, step.action));
+            lines.extend(
+                self.plan_step(step, &run)
+                    .into_iter()
+                    .map(|line| format!("    {line}")),
+            );
+        }
+        if playbook.verify.is_empty() {
+            lines.push(format!("verify: {} is ready", finding.target));
+        }
+        lines
+    }
+
+    fn plan_step(&self, step: &Step, run: &Run) -> Vec<String> {
+        let params = match filled(&step.params, run) {
+            Ok(params) => params,
+            Err(e) => return vec![format!("known when the steps before it ran ({e})")],
+        };
+        let fields = match self.shelf.fields(&step.action, &params) {
+            Ok(fields) => fields,
+            Err(e) => return vec![format!("cannot run: {e}")],
+        };
+        let call = ActionCall {
+            action: step.action.clone(),
+            params: fields,
+            incident: run.incident.0.clone(),
+        };
+        let port = CallPort::dry(Arc::clone(&self.reach), run.incident.clone());
+        match self.reach.plugins.plan(&call, Box::new(port)) {
+            Ok(lines) => lines,
+            Err(e) => vec![format!("cannot be planned: {e}")],
+        }
+    }
+}
+
+/// A person says so.
+fn by_hand(playbook: &Playbook, target: &str) -> Finding {
+    Finding {
+        kind: BY_HAND.to_owned(),
+        target: target.to_owned(),
+        severity: Severity::Moderate,
+        confidence_permille: 1_000,
+        summary: format!("playbook {} was started by hand", playbook.id),
+        cause: format!("by hand: {}", playbook.id),
+        evidence: Vec::new(),
+    }
+}
