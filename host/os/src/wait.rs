@@ -154,12 +154,12 @@ mod tests {
 
     #[test]
     fn the_end_of_a_child_is_told_once() {
-        let child = std::process::Command::new("sh")
+        let child = crate::spawn::Spawn::new("sh")
             .args(["-c", "exit 7"])
-            .spawn()
+            .start()
             .unwrap();
-        assert_eq!(wait_pid(child.id()).unwrap(), Some(WaitStatus::Exited(7)));
-        assert_eq!(wait_pid(child.id()).unwrap(), None);
+        assert_eq!(wait_pid(child.pid).unwrap(), Some(WaitStatus::Exited(7)));
+        assert_eq!(wait_pid(child.pid).unwrap(), None);
         assert!(wait_pid(0).is_err());
     }
 }

@@ -1,0 +1,127 @@
+//! What each path is answered with.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::settings::SettingsFile;
+use super::websocket;
+
+/// An answer is in one piece.
+pub type Body = Full<Bytes>;
+
+/// Answers one request.
+pub async fn answer(
+    request: Request<Incoming>,
+    settings: Rc<RefCell<SettingsFile>>,
+) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    match path.as_str() {
+        "/healthz" => {
+            return Ok(json_answer(
+                StatusCode::OK,
+                &json!({ "ok": true, "pid": pid() }),
+            ));
+        }
+        "/crash" => {
+            eprintln!("shop-worker: asked to crash");
+            std::process::exit(3);
+        }
+        "/abort" => {
+            eprintln!("shop-worker: asked to abort");
+            std::process::abort();
+        }
+        _ => {}
+    }
+    let current = settings.borrow_mut().current();
+    let current = match current {
+        Ok(current) => current,
+        Err(problem) => {
+            let body = json!({ "error": problem, "pid": pid() });
+            return Ok(json_answer(StatusCode::INTERNAL_SERVER_ERROR, &body));
+        }
+    };
+    if current.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(current.delay_ms)).await;
+    }
+    if path == "/ws" {
+        return Ok(websocket::upgrade(request));
+    }
+    if path == "/echo" && request.method() == Method::POST {
+        return Ok(echo(request).await);
+    }
+    let mut status = StatusCode::OK;
+    match path.as_str() {
+        "/slow" => {
+            let ms = query(&request, "ms")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(1_000);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        "/status" => {
+            let code = query(&request, "code").and_then(|text| text.parse::<u16>().ok());
+            status = code
+                .and_then(|code| StatusCode::from_u16(code).ok())
+                .filter(|status| !status.is_informational())
+                .unwrap_or(StatusCode::BAD_REQUEST);
+        }
+        _ => {}
+    }
+    let body = json!({
+        "id": query(&request, "id").unwrap_or_default(),
+        "greeting": current.greeting,
+        "path": path,
+        "pid": pid(),
+    });
+    Ok(json_answer(status, &body))
+}
+
+async fn echo(request: Request<Incoming>) -> Response<Body> {
+    let content_type = request.headers().get(CONTENT_TYPE).cloned();
+    match request.into_body().collect().await {
+        Ok(body) => {
+            let mut response = Response::new(Full::new(body.to_bytes()));
+            let default = HeaderValue::from_static("application/octet-stream");
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, content_type.unwrap_or(default));
+            response
+                .headers_mut()
+                .insert("x-worker-pid", HeaderValue::from(pid()));
+            response
+        }
+        Err(error) => json_answer(
+            StatusCode::BAD_REQUEST,
+            &json!({ "error": error.to_string() }),
+        ),
+    }
+}
+
+/// The first value of a key in the query, as it stands there.
+fn query(request: &Request<Incoming>, key: &str) -> Option<String> {
+    request.uri().query()?.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        (name == key).then(|| value.to_owned())
+    })
+}
+
+pub(super) fn json_answer(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("x-worker-pid", HeaderValue::from(pid()));
+    response
+}
+
+fn pid() -> u32 {
+    std::process::id()
+}
