@@ -29,4 +29,4 @@ pub use expression::{EvalError, SyntaxError, evaluate};
 pub use read::{Read, read};
 pub use schema::schema;
 pub use scope::Scope;
-pub use template::{arguments, fill};
+pub use template::{arguments, fill, typed};

@@ -124,16 +124,29 @@ pub fn arguments(
     scope: &Scope,
     action: &ActionInfo,
 ) -> Result<Vec<Field>, EvalError> {
+    let filled = params
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), fill(value, scope)?)))
+        .collect::<Result<BTreeMap<_, _>, EvalError>>()?;
+    typed(&filled, action)
+}
+
+/// The same for parameters that are filled in already. A `${` that came in with a value stays
+/// as it is: evidence is never taken for a template.
+///
+/// # Errors
+/// [`EvalError::Kind`]
+pub fn typed(
+    params: &BTreeMap<String, Value>,
+    action: &ActionInfo,
+) -> Result<Vec<Field>, EvalError> {
     let mut fields = Vec::new();
     for (name, value) in params {
         let Some(param) = action.params.iter().find(|param| param.name == *name) else {
-            return Err(EvalError::Kind(format!(
-                "`{}` has no parameter `{name}`",
-                action.name
-            )));
+            let problem = format!("`{}` has no parameter `{name}`", action.name);
+            return Err(EvalError::Kind(problem));
         };
-        let value = fill(value, scope)?;
-        let value = converted(&value, param.kind).map_err(|problem| {
+        let value = converted(value, param.kind).map_err(|problem| {
             EvalError::Kind(format!(
                 "parameter `{name}` of `{}`: {problem}",
                 action.name

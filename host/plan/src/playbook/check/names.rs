@@ -74,6 +74,10 @@ impl Names {
         if known {
             return None;
         }
+        if let ["finding", "evidence", ..] = parts.as_slice() {
+            let help = "write `finding.evidence.NAME`".to_owned();
+            return Some((format!("`{name}` has no value here"), Some(help)));
+        }
         let all = self.all();
         let help =
             did_you_mean(name, all.iter().map(String::as_str)).or_else(|| self.rather(&parts));
