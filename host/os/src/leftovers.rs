@@ -61,7 +61,8 @@ struct Target {
 }
 
 /// Finds and ends leftovers in rounds until none is left or `longest` is over: what is found
-/// is stopped first, so that it starts nothing while the rest is looked for, then killed.
+/// is stopped first, so that it starts nothing while the rest is looked for, then killed. The
+/// dead are not reaped: their parents do that.
 #[must_use]
 pub fn end_leftovers(of: &Leftovers<'_>, longest: Duration) -> Ended {
     let end = Instant::now().checked_add(longest);

@@ -57,7 +57,7 @@ fn a_handle_tells_death_at_once_and_the_zombie_counts_as_gone() {
 #[test]
 fn the_exit_of_another_processs_child_is_known_after_it_was_reaped() {
     // The shell reaps the inner one; we are only its grandparent.
-    let script = "sh -c 'kill -STOP $$; exit 42' & echo $!; wait $!; echo reaped; sleep 60";
+    let script = "sh -c 'kill -STOP $$; exit 42' & echo $!; wait $!; echo reaped; exec sleep 60";
     let (parent, mut lines) = shell(script, |spawn| spawn);
     let pid: u32 = lines.next().parse().unwrap();
     until("stop", || {

@@ -167,7 +167,7 @@ fn a_child_starts_with_no_signal_blocked_or_ignored() {
 
 #[test]
 fn a_subreaper_child_adopts_its_orphaned_grandchildren() {
-    let script = "(setsid sleep 60 & echo $! ) ; echo end; sleep 60";
+    let script = "(setsid sleep 60 & echo $! ) ; echo end; exec sleep 60";
     let (child, mut lines) = shell(script, |spawn| spawn.subreaper(true).session(Session::New));
     let orphan: u32 = lines.next().parse().unwrap();
     assert_eq!(lines.next(), "end");

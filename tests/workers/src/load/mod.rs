@@ -28,9 +28,7 @@ pub fn command(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let stop = Stop::new();
-    let result = stop
-        .on_signals()
-        .and_then(|()| run(&options, &stop, |progress| print(progress)));
+    let result = stop.on_signals().and_then(|()| run(&options, &stop, print));
     match result {
         Ok(report) => {
             print(&report);
