@@ -19,13 +19,23 @@ pub struct Requests {
     /// Not answered 200 with their own id within two seconds.
     pub failed: u64,
     /// Sent a second.
+    #[serde(default)]
     pub rate: f64,
-    /// Why, for the first that failed.
+    /// The first that failed, and why.
     #[serde(default, skip_serializing)]
-    pub failures: Vec<String>,
+    pub failures: Vec<Failure>,
     /// The slowest answer.
     #[serde(default, skip_serializing)]
     pub longest_ms: f64,
+}
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Failure {
+    /// Milliseconds after the load's start at which it was due.
+    pub at_ms: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// A running load.
@@ -104,7 +114,8 @@ impl Load {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-        if !status.success() {
+        // 1 says that requests failed, which is for the report to tell.
+        if !matches!(status.code(), Some(0 | 1)) {
             bail!("the load failed ({status})");
         }
         let requests = self.seen();

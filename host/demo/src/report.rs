@@ -57,8 +57,12 @@ impl Report {
             "\n{} requests at {:.0}/s, {} failed; the slowest took {:.0} ms",
             self.requests.sent, self.requests.rate, self.requests.failed, self.requests.longest_ms
         );
-        for reason in self.requests.failures.iter().take(5) {
-            println!("  failed: {reason}");
+        for failure in self.requests.failures.iter().take(5) {
+            println!(
+                "  failed at {:.3} s: {}",
+                failure.at_ms as f64 / 1000.0,
+                failure.reason
+            );
         }
     }
 }
