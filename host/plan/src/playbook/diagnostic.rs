@@ -155,7 +155,7 @@ pub(crate) fn did_you_mean<'a>(
 }
 
 /// As [`did_you_mean`], else the list of what is known.
-pub(crate) fn suggest<'a>(word: &str, what: &str, known: &[&'a str]) -> Option<String> {
+pub(crate) fn suggest(word: &str, what: &str, known: &[&str]) -> Option<String> {
     did_you_mean(word, known.iter().copied()).or_else(|| {
         if known.is_empty() {
             return Some(format!("there are no {what}"));

@@ -205,11 +205,11 @@ impl<'t> Parser<'t> {
     }
 
     fn or(&mut self) -> Result<Ast, SyntaxError> {
-        self.chain(&Kind::Or, Self::and, |left, right| Ast::Or(left, right))
+        self.chain(&Kind::Or, Self::and, Ast::Or)
     }
 
     fn and(&mut self) -> Result<Ast, SyntaxError> {
-        self.chain(&Kind::And, Self::not, |left, right| Ast::And(left, right))
+        self.chain(&Kind::And, Self::not, Ast::And)
     }
 
     /// Each link nests the tree one deeper, so links are counted like parentheses.

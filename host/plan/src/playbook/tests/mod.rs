@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod choosing;
+mod fault_table;
 mod faults;
 mod language;
 mod random;
