@@ -25,7 +25,7 @@ pub fn parse_ms(text: &str) -> Option<u64> {
 pub fn words(ms: u64) -> alloc::string::String {
     match ms {
         0..1_000 => alloc::format!("{ms} ms"),
-        1_000..100_000 if ms % 1_000 == 0 => alloc::format!("{} s", ms / 1_000),
+        1_000..100_000 if ms.is_multiple_of(1_000) => alloc::format!("{} s", ms / 1_000),
         1_000..100_000 => alloc::format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
         _ => alloc::format!("{} min", ms / 60_000),
     }

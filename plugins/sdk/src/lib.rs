@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod action;
+pub mod alarm;
 pub mod bindings;
 pub mod config;
 pub mod detector;
@@ -46,6 +47,7 @@ pub mod prelude {
         ActionInfo, ActionPack, Call, Param, ParamType, Receipt, Risk, action, optional, receipt,
         required,
     };
+    pub use crate::alarm::Alarm;
     pub use crate::detector::{Batch, Detector};
     pub use crate::fields::{Named, finding};
     pub use crate::host;

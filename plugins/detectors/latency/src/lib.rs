@@ -1,0 +1,203 @@
+//! Detector `latency`: an instance answers, but far too slowly. It must not know why. What is
+//! usual is learned from the siblings, so that a slow day of all is not one instance's fault.
+
+#![cfg_attr(target_family = "wasm", no_std)]
+
+#[cfg(test)]
+mod tests;
+
+use grace_plugin_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Weight of the past when learning: 15 of 16 parts.
+const PAST: u64 = 15;
+
+/// What is remembered of every instance.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Latency {
+    instances: Targets<Instance>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Instance {
+    service: String,
+    alarm: Alarm,
+    /// What is usual for its 99th percentile, and the windows that this was learned from.
+    usual_us: u64,
+    windows: u64,
+    p99_us: u64,
+    p50_us: u64,
+    requests: u64,
+    /// The limit that it was held against last, and whether that was the absolute one.
+    limit_us: u64,
+    absolute: bool,
+    seen_at: u64,
+}
+
+struct Settings {
+    p99_limit_us: u64,
+    ratio_permille: u64,
+    floor_us: u64,
+    min_requests: u64,
+    learn: u64,
+    sustain_ms: u64,
+    repeat_ms: u64,
+}
+
+impl Settings {
+    fn read() -> Result<Self> {
+        let us = |key: &str, default: &str| {
+            config::duration_ms(key, default).map(|ms| ms.saturating_mul(1_000))
+        };
+        Ok(Self {
+            p99_limit_us: us("p99_limit", "2s")?,
+            ratio_permille: config::number("ratio_permille", 5_000)?,
+            floor_us: us("floor", "100ms")?,
+            min_requests: config::number("min_requests", 10)?.max(1),
+            learn: config::number("learn", 20)?.max(1),
+            sustain_ms: config::duration_ms("sustain", "3s")?,
+            repeat_ms: config::duration_ms("repeat", "5s")?,
+        })
+    }
+
+    /// The limit for an instance for which this is usual, and whether it is the absolute one.
+    fn limit(&self, usual_us: Option<u64>) -> Option<(u64, bool)> {
+        let absolute = (self.p99_limit_us > 0).then_some((self.p99_limit_us, true));
+        let relative = usual_us.filter(|_| self.ratio_permille > 0).map(|usual| {
+            let limit = usual.saturating_mul(self.ratio_permille) / 1_000;
+            (limit.max(self.floor_us), false)
+        });
+        match (absolute, relative) {
+            (Some(absolute), Some(relative)) => Some(absolute.min(relative)),
+            (absolute, relative) => absolute.or(relative),
+        }
+    }
+}
+
+impl Detector for Latency {
+    fn observe(&mut self, batch: &Batch) -> Result<Vec<Finding>> {
+        let settings = Settings::read()?;
+        for seen in &batch.observations {
+            match seen.kind.as_str() {
+                "instance.traffic" => self.traffic(&settings, seen),
+                // A new process has to warm up, and an old one's slowness is not its own. What
+                // is usual stays: it is the same program.
+                "instance.spawned" | "instance.exited" => {
+                    self.instances.touch(&seen.target, seen.at).alarm.clear();
+                }
+                _ => {}
+            }
+        }
+        let mut findings = Vec::new();
+        for (target, instance) in self.instances.iter_mut() {
+            // Without traffic nothing is slow.
+            if instance
+                .seen_at
+                .saturating_add(settings.sustain_ms.max(1_000))
+                < batch.now
+            {
+                instance.alarm.clear();
+            }
+            if instance.alarm.due(batch.now, settings.repeat_ms) {
+                findings.push(report(target, instance));
+            }
+        }
+        Ok(findings)
+    }
+}
+
+impl Latency {
+    fn traffic(&mut self, settings: &Settings, seen: &Observation) {
+        let requests = seen.count("requests");
+        let service = seen.text("service").unwrap_or("");
+        if requests < settings.min_requests {
+            return;
+        }
+        let usual = self.usual(settings, &seen.target, service);
+        let p99_us = seen.count("p99_us");
+
+        let instance = self.instances.touch(&seen.target, seen.at);
+        service.clone_into(&mut instance.service);
+        instance.requests = requests;
+        instance.p99_us = p99_us;
+        instance.p50_us = seen.count("p50_us");
+        instance.seen_at = seen.at;
+        let limit = settings.limit(usual);
+        if let Some((limit_us, absolute)) = limit {
+            (instance.limit_us, instance.absolute) = (limit_us, absolute);
+            if p99_us > limit_us {
+                instance.alarm.over(seen.at, settings.sustain_ms);
+                // What is slow is not to become usual.
+                return;
+            }
+            // Clearly faster: under 70 % of the limit.
+            if p99_us < limit_us / 10 * 7 {
+                instance.alarm.under(seen.at, settings.sustain_ms);
+            } else {
+                instance.alarm.between();
+            }
+        }
+        instance.usual_us = if instance.windows == 0 {
+            p99_us
+        } else {
+            (instance
+                .usual_us
+                .saturating_mul(PAST)
+                .saturating_add(p99_us))
+                / (PAST + 1)
+        };
+        instance.windows = instance.windows.saturating_add(1);
+    }
+
+    /// The median of what is usual for the siblings; for itself when it has none.
+    fn usual(&self, settings: &Settings, target: &str, service: &str) -> Option<u64> {
+        let learned = |instance: &Instance| instance.windows >= settings.learn;
+        let mut siblings: Vec<u64> = self
+            .instances
+            .iter()
+            .filter(|(name, instance)| {
+                *name != target && instance.service == service && learned(instance)
+            })
+            .map(|(_, instance)| instance.usual_us)
+            .collect();
+        siblings.sort_unstable();
+        siblings.get(siblings.len() / 2).copied().or_else(|| {
+            self.instances
+                .get(target)
+                .filter(|instance| learned(instance))
+                .map(|instance| instance.usual_us)
+        })
+    }
+}
+
+fn report(target: &str, instance: &Instance) -> Finding {
+    let cause = if instance.absolute {
+        "answers slower than the limit"
+    } else {
+        "answers far slower than usual"
+    };
+    finding(
+        "latency-high",
+        target,
+        if instance.absolute {
+            Severity::Major
+        } else {
+            Severity::Moderate
+        },
+        cause,
+        format!(
+            "p99 of {target} is {} ms, the limit is {} ms",
+            instance.p99_us / 1_000,
+            instance.limit_us / 1_000
+        ),
+    )
+    .confidence(800)
+    .evidence("service", instance.service.clone())
+    .evidence("p99_us", instance.p99_us)
+    .evidence("p50_us", instance.p50_us)
+    .evidence("limit_us", instance.limit_us)
+    .evidence("usual_us", instance.usual_us)
+    .evidence("requests", instance.requests)
+}
+
+export_detector!(Latency);
