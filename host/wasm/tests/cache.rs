@@ -1,0 +1,70 @@
+//! Compiled code between starts: used when it is whole, never when it is not.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use grace_model::port::PluginHost;
+
+use crate::guests::quiet;
+use crate::world::{DETECTOR, Yard, seen};
+
+fn entries(yard: &Yard, end: &str) -> Vec<PathBuf> {
+    let dir = std::fs::read_dir(yard.root.path().join("compiled")).expect("the cache is there");
+    let paths = dir.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == end))
+        .collect()
+}
+
+/// How many components a start compiles.
+fn compiled(yard: &Yard) -> u64 {
+    let registry = yard.start();
+    assert!(registry.observe("one", &[], &seen()).is_ok());
+    registry.figures().compiled
+}
+
+#[test]
+fn the_second_start_compiles_nothing() {
+    let yard = Yard::new();
+    yard.put("one", &quiet(1), DETECTOR);
+    assert_eq!((compiled(&yard), compiled(&yard)), (1, 0));
+    let mode = std::fs::metadata(yard.root.path().join("compiled"))
+        .expect("it is there")
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_damaged_entry_is_compiled_again_and_made_whole() {
+    let yard = Yard::new();
+    yard.put("one", &quiet(1), DETECTOR);
+    assert_eq!(compiled(&yard), 1);
+    let entry = entries(&yard, "cwasm").pop().expect("an entry");
+    let mut bytes = std::fs::read(&entry).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&entry, &bytes).expect("written");
+    assert_eq!((compiled(&yard), compiled(&yard)), (1, 0));
+    std::fs::write(&entry, b"").expect("written");
+    assert_eq!((compiled(&yard), compiled(&yard)), (1, 0));
+}
+
+#[test]
+fn an_entry_without_its_digest_is_not_believed() {
+    let yard = Yard::new();
+    yard.put("one", &quiet(1), DETECTOR);
+    assert_eq!(compiled(&yard), 1);
+    std::fs::remove_file(entries(&yard, "b3").pop().expect("a digest")).expect("removed");
+    assert_eq!(compiled(&yard), 1);
+}
+
+#[test]
+fn a_directory_that_others_may_enter_is_not_used() {
+    let yard = Yard::new();
+    yard.put("one", &quiet(1), DETECTOR);
+    let dir = yard.root.path().join("compiled");
+    std::fs::create_dir(&dir).expect("a directory");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("opened");
+    assert_eq!((compiled(&yard), compiled(&yard)), (1, 1));
+    assert!(entries(&yard, "cwasm").is_empty());
+}
