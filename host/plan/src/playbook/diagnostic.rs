@@ -126,7 +126,11 @@ fn excerpt(line: &str, diagnostic: &Diagnostic) -> (String, usize, usize) {
     let characters: Vec<char> = line.chars().collect();
     let column = usize::try_from(diagnostic.column).unwrap_or(1).max(1) - 1;
     let column = column.min(characters.len());
-    let start = column.saturating_sub(SHOWN / 2);
+    let start = if characters.len() > SHOWN {
+        column.saturating_sub(SHOWN / 2)
+    } else {
+        0
+    };
     let shown: String = characters.iter().skip(start).take(SHOWN).collect();
     let left = shown.chars().count().saturating_sub(column - start);
     let length = usize::try_from(diagnostic.length)
@@ -134,6 +138,9 @@ fn excerpt(line: &str, diagnostic: &Diagnostic) -> (String, usize, usize) {
         .clamp(1, left.max(1));
     (visible(&shown), column - start, length)
 }
+
+/// Most known words that are listed when none is close.
+const LISTED: usize = 16;
 
 /// A file must not be able to steer the terminal.
 fn visible(text: &str) -> String {
@@ -160,10 +167,10 @@ pub(crate) fn suggest(word: &str, what: &str, known: &[&str]) -> Option<String> 
         if known.is_empty() {
             return Some(format!("there are no {what}"));
         }
-        let more = known.len().saturating_sub(12);
+        let more = known.len().saturating_sub(LISTED);
         let list = known
             .iter()
-            .take(12)
+            .take(LISTED)
             .map(|word| format!("`{word}`"))
             .collect::<Vec<_>>();
         let tail = if more > 0 {

@@ -89,11 +89,25 @@ pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     }
 }
 
-/// The crate says the place at the end of its message; here it is kept apart.
+/// The crate speaks to programmers and says the place at the end; here it is kept apart.
 fn without_place(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let first = first.split(" at line ").next().unwrap_or_default();
-    first.trim_start_matches("error: ").trim().to_owned()
+    let first = first.trim_start_matches("error: ").trim();
+    if let Some(rest) = first.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(',').next().unwrap_or(rest);
+        return format!("the key `{key}` is there twice");
+    }
+    if first.starts_with("recursive references") {
+        return "an alias cannot contain itself".to_owned();
+    }
+    if first.starts_with("multiple YAML documents") {
+        return "a file holds one playbook, and `---` began another".to_owned();
+    }
+    if first.starts_with("budget breached") {
+        return format!("too large: at most {MAX_NODES} values, nested at most {MAX_NESTING} deep");
+    }
+    first.to_owned()
 }
 
 fn place(at: &serde_saphyr::Location, text: &str) -> Place {

@@ -183,6 +183,14 @@ fn broken_yaml_is_told_with_its_place() {
             "{found:?}"
         );
     }
+    assert_eq!(
+        fault("id: p\nid: q\n").message,
+        "the key `id` is there twice"
+    );
+    assert_eq!(
+        fault("a: &a [*a]\n").message,
+        "an alias cannot contain itself"
+    );
     assert_eq!(fault("").code, "wrong-kind");
     assert_eq!(fault("just text").code, "wrong-kind");
 }
