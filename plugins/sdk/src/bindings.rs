@@ -8,7 +8,7 @@
 #[allow(missing_docs, unsafe_code, clippy::all, rust_2018_idioms)]
 pub mod action {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "action",
         pub_export_macro: true,
         default_bindings_module: "grace_plugin_sdk::bindings::action",
@@ -21,7 +21,7 @@ pub mod action {
 #[allow(missing_docs, unsafe_code, clippy::all, rust_2018_idioms)]
 pub mod detector {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "detector",
         pub_export_macro: true,
         default_bindings_module: "grace_plugin_sdk::bindings::detector",

@@ -17,7 +17,7 @@ impl Detector for Plugin {
         let limit = config::number("failures", 3)?;
         let mut findings = Vec::new();
         for seen in &batch.observations {
-            // Ignore what you do not know: kinds and fields are listed in wit/README.md.
+            // Ignore what you do not know: kinds and fields are listed in sdk/wit/README.md.
             if seen.kind != "instance.probe" {
                 continue;
             }
