@@ -31,7 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("grace-api", &["grace-model", "grace-ledger"]),
     ("grace-demo", &[]),
-    ("grace-workers", &[]),
+    ("grace-workers", &["grace-os"]),
     ("xtask", &[]),
 ];
 

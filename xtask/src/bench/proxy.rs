@@ -105,7 +105,12 @@ pub fn open_load(grace: &Path, listen: &str, rate: u32, time: &str) -> Result<Va
             "20s",
         ])
         .stderr(Stdio::inherit());
-    let text = output(&mut command)?;
+    let done = command.stdin(Stdio::null()).output()?;
+    // 1 says that requests failed, which is what some rows count.
+    if !matches!(done.status.code(), Some(0 | 1)) {
+        anyhow::bail!("the load could not run: {}", done.status);
+    }
+    let text = String::from_utf8_lossy(&done.stdout);
     let last = text
         .lines()
         .rfind(|line| line.starts_with('{'))
