@@ -5,8 +5,6 @@
 mod board;
 mod draft;
 mod signature;
-#[cfg(test)]
-mod tests;
 
 pub use board::{Board, in_work, overlap};
 pub use draft::{Draft, Taken};

@@ -110,11 +110,12 @@ fn normalised_run(service: &str, before: &str, run: &str, behind: Option<&char>)
     let names_it = before.strip_suffix([':', '=']).is_some_and(|name| {
         is_volatile_name(name.trim_start_matches(|c: char| !c.is_alphabetic()))
     });
-    let of_a_time = |c: &char| matches!(c, ':');
-    let after_digits = before
+    let behind_colon = before
         .strip_suffix(':')
-        .is_some_and(|t| t.ends_with(['#', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']));
-    let in_a_time = behind.is_some_and(of_a_time) || after_digits;
+        .is_some_and(|text| text.ends_with(|c: char| c == '#' || c.is_ascii_digit()));
+    // `12:34:56` and `127.0.0.1:80`: what follows a colon varies; the address does not.
+    let before_colon = behind == Some(&':') && !before.ends_with('.');
+    let in_a_time = behind_colon || before_colon;
     let of_an_instance = before.ends_with(&format!("{service}-"));
     let is_measure = matches!(
         unit,

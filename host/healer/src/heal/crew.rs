@@ -124,12 +124,14 @@ impl Crew {
             if !self.runner.stop.load(Ordering::Acquire) {
                 self.close_if_open(&id, &job.incident, fell)?;
             }
-            let ok = reach.desk.look(|board| {
-                board
+            let (ok, ended_ms) = reach.desk.look(|board| {
+                let ok = board
                     .get(&job.incident)
-                    .is_some_and(|i| i.state == IncidentState::Resolved)
+                    .is_some_and(|i| i.state == IncidentState::Resolved);
+                (ok, board.times(&job.incident).map(|times| times.state_ms))
             });
-            let at_ms = reach.clock.steady_ms();
+            // The run's own end, not this look at it: a finding in between is a new one.
+            let at_ms = ended_ms.unwrap_or_else(|| reach.clock.steady_ms());
             freed.push((
                 job.target,
                 Freed {

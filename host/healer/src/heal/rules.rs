@@ -172,7 +172,7 @@ fn freed_since<'f>(facts: &Facts<'f>, target: &str, seen_ms: u64) -> Option<&'f 
     facts
         .freed
         .iter()
-        .filter(|(other, freed)| overlap(other, target) && freed.ok && freed.at_ms >= seen_ms)
+        .filter(|(other, freed)| overlap(other, target) && freed.ok && freed.at_ms > seen_ms)
         .map(|(_, freed)| freed)
         .max_by_key(|freed| freed.at_ms)
 }
