@@ -357,10 +357,10 @@ impl Machine {
             if now.saturating_sub(since) >= healthy_ms {
                 self.backoff_ms = self.policy.restart.backoff_min_ms;
             }
-        } else if let Some(since) = up.healthy_since.take() {
-            if now.saturating_sub(since) >= healthy_ms {
-                self.backoff_ms = self.policy.restart.backoff_min_ms;
-            }
+        } else if let Some(since) = up.healthy_since.take()
+            && now.saturating_sub(since) >= healthy_ms
+        {
+            self.backoff_ms = self.policy.restart.backoff_min_ms;
         }
     }
 

@@ -1,0 +1,311 @@
+//! Grace's other processes: proxy, healer, keeper. Started, watched, started again at once;
+//! one that dies right after its start waits a little longer each time.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use grace_model::command::Outcome;
+use grace_model::event::What;
+use grace_model::instance::ProcessId;
+use grace_os::inherit::FIRST_FD;
+use grace_os::spawn::Child;
+use grace_os::{Signal, pass, pidfd};
+use tokio::task::AbortHandle;
+
+use crate::core::{Core, Message};
+use crate::error::Error;
+use crate::keeper::{LINK, grace_process};
+use crate::snapshot::WideRecord;
+use crate::watch;
+
+/// A process that dies sooner than this after its start makes the next one wait.
+const SOON_MS: u64 = 1_000;
+
+/// First and longest of those waits.
+const WAIT_MS: (u64, u64) = (10, 1_000);
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub name: &'static str,
+    pub process: Option<Process>,
+    pub restarts: u64,
+    /// When to start it. None: it runs, or is not wanted.
+    next_start: Option<u64>,
+    wait_ms: u64,
+}
+
+/// Its process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub id: ProcessId,
+    pub handle: OwnedFd,
+    watch: AbortHandle,
+    since: u64,
+    stopped: bool,
+}
+
+impl Part {
+    pub(crate) fn new(name: &'static str, restarts: u64) -> Self {
+        Self {
+            name,
+            process: None,
+            restarts,
+            next_start: None,
+            wait_ms: 0,
+        }
+    }
+
+    /// 0: none runs.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, |process| process.id.pid)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.next_start
+    }
+
+    /// Has it started at the next turn.
+    pub(crate) fn want(&mut self, now: u64) {
+        if self.process.is_none() {
+            self.next_start = Some(now);
+        }
+    }
+
+    /// Takes a running process as its own.
+    pub(crate) fn watch(
+        &mut self,
+        id: ProcessId,
+        handle: OwnedFd,
+        messages: &tokio::sync::mpsc::Sender<Message>,
+        now: u64,
+    ) -> Result<(), Error> {
+        let death = Message::PartDeath {
+            name: self.name,
+            pid: id.pid,
+        };
+        let watch = watch::death(&handle, messages, death)?;
+        self.next_start = None;
+        self.process = Some(Process {
+            id,
+            handle,
+            watch,
+            since: now,
+            stopped: false,
+        });
+        Ok(())
+    }
+
+    fn ended(&mut self, now: u64) {
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        process.watch.abort();
+        self.wait_ms = if now.saturating_sub(process.since) < SOON_MS {
+            (self.wait_ms * 2).clamp(WAIT_MS.0, WAIT_MS.1)
+        } else {
+            0
+        };
+        self.next_start = Some(now.saturating_add(self.wait_ms));
+    }
+
+    fn failed(&mut self, now: u64) {
+        self.wait_ms = (self.wait_ms * 2).clamp(WAIT_MS.0, WAIT_MS.1);
+        self.next_start = Some(now.saturating_add(self.wait_ms));
+    }
+
+    pub(crate) fn kill(&self) {
+        if let Some(process) = &self.process
+            && let Err(error) = pidfd::send_signal(&process.handle, Signal::Kill)
+            && !error.is_absent()
+        {
+            tracing::error!(%error, process = self.name, "not killed");
+        }
+    }
+}
+
+impl Core {
+    /// A process of Grace is dead.
+    pub(crate) fn part_died(&mut self, name: &'static str, pid: u32) {
+        self.reap();
+        let now = Core::now();
+        let cause = self.ends.remove(&pid);
+        let part = if name == self.keeper.name {
+            Some(&mut self.keeper)
+        } else {
+            self.parts.iter_mut().find(|part| part.name == name)
+        };
+        if let Some(part) = part.filter(|part| part.pid() == pid) {
+            let how = cause.map_or("unknown".to_owned(), |cause| cause.text());
+            tracing::warn!(process = name, pid, how, "a process of Grace has ended");
+            part.ended(now);
+        }
+        self.start_parts(now);
+    }
+
+    /// Starts those that are due.
+    pub(crate) fn start_parts(&mut self, now: u64) {
+        if self.keeper.next_start.is_some_and(|at| at <= now) {
+            self.start_keeper(now);
+        }
+        for index in 0..self.parts.len() {
+            let due = self
+                .parts
+                .get(index)
+                .filter(|p| p.next_start.is_some_and(|at| at <= now));
+            let Some(name) = due.map(|part| part.name) else {
+                continue;
+            };
+            let child = self.spawn_part(name);
+            let messages = self.messages.clone();
+            let Some(part) = self.parts.get_mut(index) else {
+                continue;
+            };
+            let started = child.and_then(|child| {
+                let pid = child.pid;
+                part.watch(child.id, child.handle, &messages, now)
+                    .map(|()| pid)
+            });
+            match started {
+                Ok(pid) => self.part_started(index, pid),
+                Err(error) => {
+                    part.failed(now);
+                    tracing::error!(%error, process = name, "could not be started");
+                }
+            }
+        }
+    }
+
+    fn part_started(&mut self, index: usize, pid: u32) {
+        let Some(part) = self.parts.get_mut(index) else {
+            return;
+        };
+        let name = part.name;
+        let file = self.layout.run().join(format!("{name}.pid"));
+        let id = part
+            .process
+            .as_ref()
+            .and_then(|process| serde_json::to_vec(&process.id).ok());
+        if let Err(error) = fs::write(&file, id.unwrap_or_default()) {
+            tracing::error!(%error, "{} cannot be written", file.display());
+        }
+        part.restarts += 1;
+        tracing::info!(process = name, pid, "started");
+        // The first start of all is no restart.
+        if part.restarts > 1 {
+            self.record(What::ProcessRestarted {
+                process: name.to_owned(),
+                pid,
+            });
+        }
+        self.save();
+    }
+
+    fn spawn_part(&self, name: &'static str) -> Result<Child, Error> {
+        let (output, errors) = (std::io::stdout(), std::io::stderr());
+        let mut spawn = grace_process(&self.exe, name, self.layout.root())
+            .stdout(output.as_fd())
+            .stderr(errors.as_fd());
+        if name == "proxy" && !self.listeners.is_empty() {
+            // By hand: the names `listen:SERVICE:N` hold the colon that parts names there.
+            let names: Vec<&str> = self.listeners.keys().map(String::as_str).collect();
+            spawn = spawn
+                .env("LISTEN_FDS", names.len().to_string())
+                .env("LISTEN_FDNAMES", names.join(":"));
+            for (number, fd) in (FIRST_FD..).zip(self.listeners.values()) {
+                spawn = spawn.fd(number, fd.as_fd());
+            }
+        }
+        spawn.start().map_err(|source| Error::Spawn {
+            process: name,
+            source,
+        })
+    }
+
+    /// Starts another keeper and gives it everything.
+    fn start_keeper(&mut self, now: u64) {
+        match self.try_start_keeper(now) {
+            Ok(pid) => {
+                self.keeper.restarts += 1;
+                tracing::warn!(pid, "another keeper stands");
+                self.record(What::ProcessRestarted {
+                    process: "keeper".to_owned(),
+                    pid,
+                });
+                self.save();
+            }
+            Err(error) => {
+                self.keeper.failed(now);
+                tracing::error!(%error, "no other keeper could be started");
+            }
+        }
+    }
+
+    fn try_start_keeper(&mut self, now: u64) -> Result<u32, Error> {
+        let (ours, theirs) = pass::pair()?;
+        let (output, errors) = (std::io::stdout(), std::io::stderr());
+        let spawn = grace_process(&self.exe, "keeper", self.layout.root())
+            .stdout(output.as_fd())
+            .stderr(errors.as_fd())
+            .listen_fds([(LINK, theirs.as_fd())]);
+        let child = spawn.start().map_err(|source| Error::Spawn {
+            process: "keeper",
+            source,
+        })?;
+        self.keeper
+            .watch(child.id, child.handle, &self.messages, now)?;
+        self.link.renew(ours)?;
+        self.link.listen(self.messages.clone())?;
+        for (name, fd) in &self.listeners {
+            self.link.store(name, fd);
+        }
+        let ids: Vec<_> = self.slots.keys().cloned().collect();
+        for id in ids {
+            self.hold(&id);
+            if let Some(running) = self.slots.get(&id).and_then(|slot| slot.running.as_ref()) {
+                self.link.store(&format!("pidfd:{id}"), &running.handle);
+            }
+        }
+        Ok(child.pid)
+    }
+
+    /// A stopped process of Grace is as good as dead, and nobody else would notice. Seen at
+    /// two beats in a row, so that a debugger's blink is no reason.
+    pub(crate) fn look_at_parts(&mut self, now: u64) {
+        for part in self.parts.iter_mut().chain([&mut self.keeper]) {
+            let Some(process) = &mut part.process else {
+                continue;
+            };
+            let stopped = Core::is_stopped(&process.id);
+            let again = process.stopped && stopped;
+            process.stopped = stopped;
+            if again {
+                tracing::warn!(process = part.name, "is stopped and is replaced");
+                part.kill();
+            }
+        }
+        self.start_parts(now);
+    }
+
+    /// Ends operations on Grace's processes whose new process runs.
+    pub(crate) fn settle_processes(&mut self) -> bool {
+        let mut done = Vec::new();
+        for wide in &self.wide {
+            let WideRecord::Process { op, process, old } = wide else {
+                continue;
+            };
+            let part = self.parts.iter().find(|part| part.name == process.as_str());
+            let new = part
+                .and_then(|part| part.process.as_ref())
+                .map(|process| &process.id);
+            if new.is_some() && new != old.as_ref() {
+                done.push(op.clone());
+            }
+        }
+        self.wide.retain(|wide| !done.contains(wide.op()));
+        for op in &done {
+            self.finish(op, Outcome::Done { number: 0 });
+        }
+        !done.is_empty()
+    }
+}

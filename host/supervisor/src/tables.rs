@@ -1,0 +1,173 @@
+//! What others are told: the routing table and the status.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use grace_model::config::{Ready, Service};
+use grace_model::id::InstanceId;
+use grace_model::instance::State;
+use grace_model::ipc::{
+    Answer, FleetStatus, GraceProcess, ServiceView, Table, TableInstance, TableProbe, TableService,
+};
+use grace_model::status::Kernel;
+
+use crate::core::Core;
+use crate::slot::Slot;
+
+/// The shares of a service's ready instances sum to this.
+const WHOLE: u32 = 10_000;
+
+/// While an instance starts everyone waits for it, so it is probed often.
+const START_PROBE_MS: u64 = 25;
+
+impl Core {
+    /// Sends the table to subscribers if it has changed.
+    pub(crate) fn publish(&mut self) {
+        let services: Vec<TableService> = self
+            .config
+            .services
+            .iter()
+            .map(|service| self.table_service(service))
+            .collect();
+        if services != self.table.services || self.table.version == 0 {
+            self.table = Table {
+                version: self.table.version + 1,
+                services,
+                proxy: self.config.proxy.clone(),
+            };
+            let table = Answer::Table(self.table.clone());
+            self.clients.publish(&table);
+        }
+    }
+
+    fn of_service<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Slot> {
+        let of = move |slot: &&Slot| slot.service.name == service.name;
+        let mut slots: Vec<&Slot> = self.slots.values().filter(of).collect();
+        slots.sort_by_key(|slot| slot.id.split().map_or(0, |(_, number)| number));
+        slots.into_iter()
+    }
+
+    fn table_service(&self, service: &Service) -> TableService {
+        let weights = self.weights();
+        let instances = self.of_service(service).map(|slot| TableInstance {
+            id: slot.id.clone(),
+            generation: slot.machine.generation(),
+            addr: (slot.port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, slot.port))),
+            process: slot.running.as_ref().map(|running| running.process.clone()),
+            state: slot.machine.state(),
+            fenced: slot.machine.fenced(),
+            weight: weights.get(&slot.id).copied().unwrap_or(0),
+        });
+        TableService {
+            name: service.name.clone(),
+            probe: probe(service),
+            instances: instances.collect(),
+        }
+    }
+
+    /// Equal shares of the ready ones; what does not divide goes to the first.
+    fn weights(&self) -> BTreeMap<InstanceId, u32> {
+        let mut all = BTreeMap::new();
+        for service in &self.config.services {
+            let ready: Vec<&InstanceId> = self
+                .of_service(service)
+                .filter(|slot| slot.machine.state() == State::Ready)
+                .map(|slot| &slot.id)
+                .collect();
+            let count = u32::try_from(ready.len()).unwrap_or(u32::MAX).max(1);
+            let (share, rest) = (WHOLE / count, WHOLE % count);
+            for (number, id) in (0..).zip(ready) {
+                all.insert(id.clone(), share + u32::from(number < rest));
+            }
+        }
+        all
+    }
+
+    /// All that is known.
+    pub(crate) fn status(&self) -> FleetStatus {
+        let now = Core::now();
+        let weights = self.weights();
+        let weight = |id: &InstanceId| weights.get(id).copied().unwrap_or(0);
+        let services = &self.config.services;
+        let slots = services.iter().flat_map(|service| self.of_service(service));
+        FleetStatus {
+            processes: self.processes(),
+            instances: slots.map(|slot| slot.view(weight(&slot.id), now)).collect(),
+            services: services
+                .iter()
+                .map(|service| self.service_view(service))
+                .collect(),
+            kernels: self.kernels(now),
+        }
+    }
+
+    fn service_view(&self, service: &Service) -> ServiceView {
+        let ready = self
+            .of_service(service)
+            .filter(|slot| slot.machine.state() == State::Ready)
+            .count();
+        let bound = self.listeners.get(&format!("listen:{}:0", service.name));
+        // Port 0 in the configuration became a real one when it was bound.
+        let bound = bound
+            .and_then(|fd| fd.try_clone().ok())
+            .and_then(|fd| std::net::TcpListener::from(fd).local_addr().ok());
+        ServiceView {
+            name: service.name.clone(),
+            listen: bound.or(service.listen),
+            instances: self
+                .desired
+                .get(&service.name)
+                .copied()
+                .unwrap_or(service.instances),
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn processes(&self) -> Vec<GraceProcess> {
+        let own = GraceProcess {
+            name: "supervisor".to_owned(),
+            pid: std::process::id(),
+            restarts: self.supervisor_restarts,
+        };
+        let part = |part: &crate::parts::Part| GraceProcess {
+            name: part.name.to_owned(),
+            pid: part.pid(),
+            restarts: part.restarts.saturating_sub(1),
+        };
+        let mut all = vec![part(&self.keeper), own];
+        all.extend(self.parts.iter().map(part));
+        all
+    }
+
+    fn kernels(&self, now: u64) -> Vec<Kernel> {
+        let kernel = |name: &str, depends_on: &[&str], work_done: u64| Kernel {
+            name: name.to_owned(),
+            process: "supervisor".to_owned(),
+            tier: 1,
+            state: "running".to_owned(),
+            depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+            heartbeat_age_ms: now.saturating_sub(self.beat_at),
+            restarts: self.supervisor_restarts,
+            work_done,
+        };
+        vec![
+            kernel("platform", &[], self.beats),
+            kernel("fleet", &["platform"], self.work),
+        ]
+    }
+}
+
+fn probe(service: &Service) -> Option<TableProbe> {
+    let http = match &service.ready {
+        Ready::Http(path) => Some(path.clone()),
+        Ready::Tcp => None,
+        Ready::Notify | Ready::Process => return None,
+    };
+    Some(TableProbe {
+        http,
+        start_interval_ms: START_PROBE_MS.min(service.probe_interval_ms),
+        interval_ms: service.probe_interval_ms,
+        timeout_ms: service.probe_timeout_ms,
+        failures: service.probe_failures,
+    })
+}
