@@ -7,8 +7,10 @@ use alloc::vec::Vec;
 use crate::host::{self, Instance, Role, State};
 use crate::{PluginError, Result, duration};
 
-/// Time between two looks at an instance that is waited for.
-const LOOK_MS: u32 = 50;
+/// Time between the first two looks at an instance that is waited for.
+const FIRST_LOOK_MS: u32 = 20;
+/// And at most, so that 30 s of waiting stay far under the quota of host calls.
+const LAST_LOOK_MS: u32 = 250;
 
 /// The instances that a target stands for: itself, or the active ones of a service.
 ///
@@ -38,6 +40,7 @@ pub fn instances_of(target: &str) -> Result<Vec<Instance>> {
 /// `timed-out`, with the state it is in.
 pub fn wait_ready(id: &str, deadline: u64) -> Result<Instance> {
     let begun = host::clock::now();
+    let mut look = FIRST_LOOK_MS;
     loop {
         let instance = host::fleet::get_instance(id)?;
         if instance.state == State::Ready {
@@ -52,7 +55,8 @@ pub fn wait_ready(id: &str, deadline: u64) -> Result<Instance> {
             )));
         }
         let rest = u32::try_from(deadline - now).unwrap_or(u32::MAX);
-        host::clock::sleep_ms(rest.min(LOOK_MS))?;
+        host::clock::sleep_ms(rest.min(look))?;
+        look = (look + look / 4).min(LAST_LOOK_MS);
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{Look, Settings, look};
 const FOR_MS: u32 = 2_000;
 /// The load balancer remembers this much.
 const MAX_FOR_MS: u32 = 60_000;
+/// Host calls that the rounds of probes may use, of the 1,024 that a call has.
+const CALLS: u32 = 700;
 
 struct Goal {
     success_permille: u64,
@@ -118,6 +120,7 @@ pub fn run(call: &Call, settings: &Settings) -> Result<Receipt> {
 /// that what broke in the window's last moment is seen.
 fn watch(instances: &[Instance], goal: &Goal, settings: &Settings) -> Result<Probes> {
     let end = host::clock::now().saturating_add(u64::from(goal.for_ms));
+    let every_ms = rhythm(instances.len(), goal.for_ms, settings.every_ms);
     let mut probes = Probes::default();
     loop {
         let last = host::clock::now() >= end;
@@ -135,11 +138,20 @@ fn watch(instances: &[Instance], goal: &Goal, settings: &Settings) -> Result<Pro
             return Ok(probes);
         }
         let left = end.saturating_sub(host::clock::now());
-        let rest = u32::try_from(left)
-            .unwrap_or(u32::MAX)
-            .min(settings.every_ms);
+        let rest = u32::try_from(left).unwrap_or(u32::MAX).min(every_ms);
         host::clock::sleep_ms(rest)?;
     }
+}
+
+/// Time between rounds: as configured, or longer if so many rounds were too many host calls.
+fn rhythm(instances: usize, for_ms: u32, every_ms: u32) -> u32 {
+    // A round asks the clock twice and sleeps once; a probe may need a second call.
+    let a_round = u32::try_from(instances)
+        .unwrap_or(CALLS)
+        .saturating_mul(2)
+        .saturating_add(3);
+    let rounds = (CALLS / a_round).max(1);
+    every_ms.max(for_ms / rounds)
 }
 
 /// Which evidence decided and the share it had; or why it is not good.
@@ -236,6 +248,13 @@ mod tests {
         ] {
             assert_eq!(permille(text), Some(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn many_instances_are_probed_less_often_so_that_the_quota_of_host_calls_holds() {
+        assert_eq!(rhythm(1, 2_000, 200), 200);
+        assert_eq!(rhythm(6, 25_000, 200), 543);
+        assert_eq!(rhythm(1_000, 25_000, 200), 25_000);
     }
 
     #[test]

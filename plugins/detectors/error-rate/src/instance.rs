@@ -106,12 +106,12 @@ impl Instance {
         self.stopped = stopped;
     }
 
-    pub fn config(&mut self, path: &str, valid: bool) {
-        if valid {
+    pub fn config(&mut self, seen: &Observation, settings: &Settings) {
+        let path = seen.text("path").unwrap_or("");
+        if seen.flag("valid") != Some(false) {
             if self.broken.remove(path) {
                 // What failed while it was broken says nothing about now.
-                self.window.clear();
-                self.alarm.clear();
+                self.explained(seen.at, settings);
             }
         } else if self.broken.len() < MAX_BROKEN {
             self.broken.insert(path.to_owned());
@@ -149,7 +149,7 @@ impl Instance {
         }
         let permille = share.permille();
         if permille >= settings.open_permille {
-            self.alarm.over(now, 0);
+            self.alarm.over(now, settings.sustain_ms);
         } else if permille <= settings.close_permille {
             self.alarm.under(now, 0);
         }

@@ -24,6 +24,7 @@ struct Settings {
     min_requests: u64,
     open_permille: u64,
     close_permille: u64,
+    sustain_ms: u64,
     explained_for_ms: u64,
     repeat_ms: u64,
 }
@@ -36,6 +37,7 @@ impl Settings {
             min_requests: config::number("min_requests", 20)?.max(1),
             open_permille,
             close_permille: config::number("close_permille", 10)?.min(open_permille),
+            sustain_ms: config::duration_ms("sustain", "500ms")?,
             explained_for_ms: config::duration_ms("explained_for", "3s")?,
             repeat_ms: config::duration_ms("repeat", "2s")?,
         })
@@ -88,10 +90,7 @@ impl ErrorRate {
             "instance.exited" => instance.explained(seen.at, settings),
             "instance.spawned" => instance.began(),
             "instance.process" => instance.process(seen, settings),
-            _ => instance.config(
-                seen.text("path").unwrap_or(""),
-                seen.flag("valid") != Some(false),
-            ),
+            _ => instance.config(seen, settings),
         }
     }
 }

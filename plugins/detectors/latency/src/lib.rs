@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Weight of the past when learning: 15 of 16 parts.
 const PAST: u64 = 15;
+/// A sibling's last window is what it does now for this long.
+const FRESH_MS: u64 = 5_000;
 
 /// What is remembered of every instance.
 #[derive(Default, Serialize, Deserialize)]
@@ -52,7 +54,7 @@ impl Settings {
         Ok(Self {
             p99_limit_us: us("p99_limit", "2s")?,
             ratio_permille: config::number("ratio_permille", 5_000)?,
-            floor_us: us("floor", "100ms")?,
+            floor_us: us("floor", "250ms")?,
             min_requests: config::number("min_requests", 10)?.max(1),
             learn: config::number("learn", 20)?.max(1),
             sustain_ms: config::duration_ms("sustain", "3s")?,
@@ -113,7 +115,7 @@ impl Latency {
         if requests < settings.min_requests {
             return;
         }
-        let usual = self.usual(settings, &seen.target, service);
+        let usual = self.usual(settings, seen, service);
         let p99_us = seen.count("p99_us");
 
         let instance = self.instances.touch(&seen.target, seen.at);
@@ -149,21 +151,25 @@ impl Latency {
         instance.windows = instance.windows.saturating_add(1);
     }
 
-    /// The median of what is usual for the siblings; for itself when it has none.
-    fn usual(&self, settings: &Settings, target: &str, service: &str) -> Option<u64> {
+    /// The median of what is usual for the siblings, or of what they do now if that is slower;
+    /// what is usual for itself when it has none.
+    fn usual(&self, settings: &Settings, seen: &Observation, service: &str) -> Option<u64> {
         let learned = |instance: &Instance| instance.windows >= settings.learn;
         let mut siblings: Vec<u64> = self
             .instances
             .iter()
             .filter(|(name, instance)| {
-                *name != target && instance.service == service && learned(instance)
+                *name != seen.target && instance.service == service && learned(instance)
             })
-            .map(|(_, instance)| instance.usual_us)
+            .map(|(_, instance)| {
+                let now = seen.at <= instance.seen_at.saturating_add(FRESH_MS);
+                instance.usual_us.max(if now { instance.p99_us } else { 0 })
+            })
             .collect();
         siblings.sort_unstable();
         siblings.get(siblings.len() / 2).copied().or_else(|| {
             self.instances
-                .get(target)
+                .get(&seen.target)
                 .filter(|instance| learned(instance))
                 .map(|instance| instance.usual_us)
         })
