@@ -5,8 +5,9 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// A single line longer than this is not looked at further; hyper refuses the head.
-const LINE_MAX: usize = 64 * 1024;
+/// A single line longer than this is not looked at further. Above the largest head, so that
+/// hyper has refused it by then.
+const LINE_MAX: usize = 128 * 1024;
 
 /// Between two requests: nothing of a head has come.
 const BETWEEN: u8 = 0;

@@ -166,7 +166,9 @@ impl Guests {
     fn new(hub: Rc<Hub>) -> Self {
         let mut http = Builder::new();
         // Slow heads are seen by `look_after`, without a timer a connection.
-        http.max_buf_size(HEAD_MAX).header_read_timeout(None);
+        http.max_buf_size(HEAD_MAX)
+            .max_header_size(HEAD_MAX)
+            .header_read_timeout(None);
         Self {
             hub,
             http,

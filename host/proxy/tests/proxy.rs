@@ -1,0 +1,36 @@
+//! The proxy from outside: real listeners, real worker processes, a supervisor that is played.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say so and end"
+)]
+
+#[path = "proxy/client.rs"]
+mod client;
+#[path = "proxy/stage.rs"]
+mod stage;
+#[path = "proxy/supervisor.rs"]
+mod supervisor;
+#[path = "proxy/worker.rs"]
+mod worker;
+
+#[path = "proxy/clients.rs"]
+mod clients;
+#[path = "proxy/deaths.rs"]
+mod deaths;
+#[path = "proxy/drains.rs"]
+mod drains;
+#[path = "proxy/journals.rs"]
+mod journals;
+#[path = "proxy/passing.rs"]
+mod passing;
+#[path = "proxy/process.rs"]
+mod process;
+#[path = "proxy/rotation.rs"]
+mod rotation;
+#[path = "proxy/slowness.rs"]
+mod slowness;
+#[path = "proxy/tunnels.rs"]
+mod tunnels;
