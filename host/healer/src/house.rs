@@ -31,6 +31,8 @@ use crate::views::Views;
 
 /// Runs get this long to notice the end before the process leaves them to the next one.
 const LEAVE: Duration = Duration::from_secs(2);
+/// The watch over the kernels was itself stopped when it comes so late.
+const LATE_MS: u64 = 2_000;
 /// Between two looks at playbook files and the catalogue of actions.
 const SHELF: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,7 @@ impl Default for Options {
 
 /// A running healer.
 pub struct Healer {
+    clock: Arc<dyn Clock>,
     house: Arc<House>,
     views: Arc<Views>,
     crew: Arc<Crew>,
@@ -125,7 +128,7 @@ pub fn start_with(
         stop: Arc::clone(&stop),
     };
     let crew = Arc::new(Crew::new(Arc::new(runner)));
-    let house = Arc::new(House::new(clock));
+    let house = Arc::new(House::new(Arc::clone(&clock)));
 
     // The kernel that picks up open incidents starts last; until then nobody needs the bell.
     let healer: Arc<OnceLock<Arc<Pulse>>> = Arc::new(OnceLock::new());
@@ -144,6 +147,7 @@ pub fn start_with(
         bell: Arc::clone(&bell),
     });
     let built = Healer {
+        clock,
         house,
         views,
         crew: Arc::clone(&crew),
@@ -261,10 +265,16 @@ impl Healer {
         self,
         shutdown: impl Fn() -> bool,
     ) -> std::result::Result<(), KernelFailure> {
+        let mut looked_ms = self.clock.steady_ms();
         let failure = loop {
             if shutdown() {
                 break None;
             }
+            let now_ms = self.clock.steady_ms();
+            if now_ms.saturating_sub(looked_ms) > LATE_MS {
+                self.house.forgive();
+            }
+            looked_ms = now_ms;
             if let Some(failure) = self.house.verdict() {
                 break Some(failure);
             }

@@ -42,7 +42,9 @@ const CONFIG: &str = "GRACE_HEALER_TEST_CONFIG";
 #[test]
 #[ignore = "run as a child by the tests beside it"]
 fn the_child_that_dies() {
-    let Ok(path) = std::env::var(CONFIG) else { return };
+    let Ok(path) = std::env::var(CONFIG) else {
+        return;
+    };
     let config: Config = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let die = std::env::var(DIE).unwrap();
     let plugins = FakePlugins::default();
@@ -88,17 +90,42 @@ fn goes_on_after(point: &str, effects_before: usize) {
     assert_eq!(scene.supervisor.effects().len(), effects_before);
     let healer = scene.start();
     healer.becomes("inc-1", S::Resolved);
-    assert_eq!(scene.supervisor.effects(), ["inc-1/1/restart/1/0"], "one effect");
-    assert!(scene.supervisor.asked().iter().all(|op| op == "inc-1/1/restart/1/0"));
+    assert_eq!(
+        scene.supervisor.effects(),
+        ["inc-1/1/restart/1/0"],
+        "one effect"
+    );
+    assert!(
+        scene
+            .supervisor
+            .asked()
+            .iter()
+            .all(|op| op == "inc-1/1/restart/1/0")
+    );
     assert_eq!(
         healer.kinds("inc-1"),
         [
-            "finding", "open", "diagnosing", "run-started", "healing", "step-started",
-            "run-resumed", "step-done", "run-stage", "verifying", "step-started", "step-done",
-            "run-ended", "resolved"
+            "finding",
+            "open",
+            "diagnosing",
+            "run-started",
+            "healing",
+            "step-started",
+            "run-resumed",
+            "step-done",
+            "run-stage",
+            "verifying",
+            "step-started",
+            "step-done",
+            "run-ended",
+            "resolved"
         ]
     );
-    assert_eq!(healer.views.incidents().len(), 1, "the finding was not taken twice");
+    assert_eq!(
+        healer.views.incidents().len(),
+        1,
+        "the finding was not taken twice"
+    );
 }
 
 #[test]
@@ -109,6 +136,19 @@ fn killed_between_the_journalled_start_and_the_effect_the_run_goes_on_with_one_e
 #[test]
 fn killed_between_the_effect_and_its_receipt_the_run_goes_on_with_one_effect() {
     goes_on_after("after-effect", 1);
+}
+
+#[test]
+fn a_run_that_was_going_on_when_healing_was_switched_off_ends_with_its_incident_escalated() {
+    let mut scene = Scene::new();
+    scene.plugins.usual();
+    scene.playbook("restart.yaml", RESTART);
+    scene.dies("shop-1", 9);
+    killed_at(&scene, "before-effect");
+    scene.config.healing.playbooks = false;
+    let healer = scene.start();
+    healer.becomes("inc-1", S::Escalated);
+    assert!(scene.supervisor.asked().is_empty());
 }
 
 #[test]
@@ -124,25 +164,37 @@ fn a_run_whose_playbook_was_removed_meanwhile_is_taken_back_and_escalated() {
     healer.becomes("inc-1", S::Escalated);
     let story = healer.story("inc-1");
     let last = story.entries.last().unwrap();
-    assert!(last.body["why"].as_str().unwrap().contains("was removed"), "{last:?}");
+    assert!(
+        last.body["why"].as_str().unwrap().contains("was removed"),
+        "{last:?}"
+    );
     assert_eq!(*scene.plugins.undone.lock().unwrap(), ["fleet.restart"]);
     assert_eq!(scene.supervisor.effects().len(), 1);
 }
 
 /// A detector whose state is the number of deaths it has seen; one finding in ten deaths.
 fn counting(scene: &Scene) {
-    scene.plugins.detector("count", true, false, |state, batch| {
-        let mut seen = state.try_into().map_or(0, u64::from_le_bytes);
-        let mut found = Vec::new();
-        for observation in batch.observations.iter().filter(|o| o.kind == "instance.exited") {
-            seen += 1;
-            if seen.is_multiple_of(10) {
-                let kind = format!("tenth-{seen}");
-                found.push(support::plugins::finding(&kind, &observation.target));
+    scene
+        .plugins
+        .detector("count", true, false, |state, batch| {
+            let mut seen = state.try_into().map_or(0, u64::from_le_bytes);
+            let mut found = Vec::new();
+            for observation in batch
+                .observations
+                .iter()
+                .filter(|o| o.kind == "instance.exited")
+            {
+                seen += 1;
+                if seen.is_multiple_of(10) {
+                    let kind = format!("tenth-{seen}");
+                    found.push(support::plugins::finding(&kind, &observation.target));
+                }
             }
-        }
-        Ok(Observed { state: seen.to_le_bytes().to_vec(), findings: found })
-    });
+            Ok(Observed {
+                state: seen.to_le_bytes().to_vec(),
+                findings: found,
+            })
+        });
 }
 
 #[test]
@@ -159,8 +211,12 @@ fn a_restart_of_the_healer_neither_loses_nor_doubles_an_event() {
         drop(healer);
     }
     let healer = scene.start();
-    let mut kinds: Vec<String> =
-        healer.views.incidents().into_iter().map(|i| i.finding.kind).collect();
+    let mut kinds: Vec<String> = healer
+        .views
+        .incidents()
+        .into_iter()
+        .map(|i| i.finding.kind)
+        .collect();
     assert!(healer.views.incidents().iter().all(|i| i.findings == 1));
     kinds.sort_by_key(|kind| kind.len());
     let wanted: Vec<String> = (1..=10).map(|n| format!("tenth-{}", n * 10)).collect();
@@ -173,20 +229,32 @@ fn a_detector_sees_what_it_was_granted_and_nothing_else() {
     let seen: Arc<Mutex<Vec<(&str, String)>>> = Arc::default();
     for (name, events, metrics) in [("e", true, false), ("m", false, true), ("n", false, false)] {
         let seen = Arc::clone(&seen);
-        scene.plugins.detector(name, events, metrics, move |_, batch| {
-            let kinds = batch.observations.iter().map(|o| (name, o.kind.clone()));
-            seen.lock().unwrap().extend(kinds);
-            Ok(Observed { state: Vec::new(), findings: Vec::new() })
-        });
+        scene
+            .plugins
+            .detector(name, events, metrics, move |_, batch| {
+                let kinds = batch.observations.iter().map(|o| (name, o.kind.clone()));
+                seen.lock().unwrap().extend(kinds);
+                Ok(Observed {
+                    state: Vec::new(),
+                    findings: Vec::new(),
+                })
+            });
     }
     let _healer = scene.start();
     scene.dies("shop-1", 9);
     scene.errs("shop-1");
     let saw = |who: &str, kind: &str| {
-        seen.lock().unwrap().iter().any(|(name, seen)| *name == who && seen == kind)
+        seen.lock()
+            .unwrap()
+            .iter()
+            .any(|(name, seen)| *name == who && seen == kind)
     };
-    until("both kinds", || saw("e", "instance.exited") && saw("m", "instance.traffic"));
-    until("resources", || saw("m", "instance.resources") && saw("m", "host.resources"));
+    until("both kinds", || {
+        saw("e", "instance.exited") && saw("m", "instance.traffic")
+    });
+    until("resources", || {
+        saw("m", "instance.resources") && saw("m", "host.resources")
+    });
     assert!(!saw("m", "instance.exited") && !saw("e", "instance.traffic"));
     assert!(seen.lock().unwrap().iter().all(|(name, _)| *name != "n"));
 }
@@ -200,10 +268,18 @@ fn a_detector_that_fails_or_falls_takes_nobody_with_it() {
     });
     let calls = Arc::new(AtomicU64::new(0));
     let own = Arc::clone(&calls);
-    scene.plugins.detector("falls-once", true, true, move |_, _| {
-        assert!(own.fetch_add(1, Ordering::AcqRel) != 0, "a fault in the host itself");
-        Ok(Observed { state: Vec::new(), findings: Vec::new() })
-    });
+    scene
+        .plugins
+        .detector("falls-once", true, true, move |_, _| {
+            assert!(
+                own.fetch_add(1, Ordering::AcqRel) != 0,
+                "a fault in the host itself"
+            );
+            Ok(Observed {
+                state: Vec::new(),
+                findings: Vec::new(),
+            })
+        });
     scene.dies("shop-1", 9);
     let healer = scene.start();
     healer.becomes("inc-1", S::Open);
@@ -219,20 +295,32 @@ fn a_judge_that_did_not_run_says_so() {
     scene.clock = Arc::clone(&clock) as Arc<dyn grace_healer::Clock>;
     let late = Arc::new(AtomicU64::new(0));
     let own = Arc::clone(&late);
-    scene.plugins.detector("distrust", true, false, move |_, batch| {
-        for seen in batch.observations.iter().filter(|o| o.kind == "host.stalled") {
-            assert_eq!(seen.target, "host");
-            own.store(number(seen, "late_ms") as u64, Ordering::Release);
-        }
-        Ok(findings(batch, |o| o.kind == "host.stalled", "stalled"))
-    });
+    scene
+        .plugins
+        .detector("distrust", true, false, move |_, batch| {
+            for seen in batch
+                .observations
+                .iter()
+                .filter(|o| o.kind == "host.stalled")
+            {
+                assert_eq!(seen.target, "host");
+                own.store(number(seen, "late_ms") as u64, Ordering::Release);
+            }
+            Ok(findings(batch, |o| o.kind == "host.stalled", "stalled"))
+        });
     let healer = scene.start();
     until("it ticks", || {
-        healer.views.kernels().iter().any(|k| k.name == "triggers" && k.work_done > 0)
+        healer
+            .views
+            .kernels()
+            .iter()
+            .any(|k| k.name == "triggers" && k.work_done > 0)
     });
     assert_eq!(late.load(Ordering::Acquire), 0);
     clock.steady.fetch_add(7_000, Ordering::Relaxed);
-    until("the stall is told", || late.load(Ordering::Acquire) >= 6_000);
+    until("the stall is told", || {
+        late.load(Ordering::Acquire) >= 6_000
+    });
 }
 
 #[test]
@@ -279,7 +367,10 @@ fn a_playbook_that_is_broken_stops_no_good_one_and_an_edit_that_breaks_keeps_the
     let books = healer.views.playbooks();
     let bad = books.iter().find(|book| book.id == "bad").unwrap();
     let error = bad.error.as_ref().unwrap();
-    assert!(error.contains("bad.yaml") && error.contains("fleet.restart"), "{error}");
+    assert!(
+        error.contains("bad.yaml") && error.contains("fleet.restart"),
+        "{error}"
+    );
     scene.dies("shop-1", 9);
     healer.becomes("inc-1", S::Resolved);
 
@@ -287,7 +378,9 @@ fn a_playbook_that_is_broken_stops_no_good_one_and_an_edit_that_breaks_keeps_the
     until("the fault is shown", || {
         let books = healer.views.playbooks();
         let book = books.iter().find(|book| book.id == "restart").unwrap();
-        book.error.as_ref().is_some_and(|e| e.contains("last good version"))
+        book.error
+            .as_ref()
+            .is_some_and(|e| e.contains("last good version"))
     });
     scene.dies("shop-2", 9);
     healer.becomes("inc-2", S::Resolved);
@@ -295,7 +388,9 @@ fn a_playbook_that_is_broken_stops_no_good_one_and_an_edit_that_breaks_keeps_the
     std::fs::write(&path, RESTART.replace("version: 1", "version: 2")).unwrap();
     until("the new version is there", || {
         let books = healer.views.playbooks();
-        books.iter().any(|book| book.version == 2 && book.error.is_none())
+        books
+            .iter()
+            .any(|book| book.version == 2 && book.error.is_none())
     });
 }
 
@@ -319,7 +414,13 @@ fn a_damaged_ledger_is_an_incident_for_a_person_and_healing_goes_on() {
 }
 
 fn assert_escalated_for_good(healer: &Running, id: &str) {
-    assert!(healer.views.incidents().iter().any(|i| i.id.as_str() == id && i.state == S::Escalated));
+    assert!(
+        healer
+            .views
+            .incidents()
+            .iter()
+            .any(|i| i.id.as_str() == id && i.state == S::Escalated)
+    );
 }
 
 /// In the text of an entry, where the database itself notices nothing.

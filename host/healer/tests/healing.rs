@@ -58,8 +58,18 @@ fn a_death_becomes_an_incident_that_its_playbook_heals_and_the_story_tells_all()
     assert_eq!(
         healer.kinds("inc-1"),
         [
-            "finding", "open", "diagnosing", "run-started", "healing", "step-started",
-            "step-done", "run-stage", "verifying", "step-started", "step-done", "run-ended",
+            "finding",
+            "open",
+            "diagnosing",
+            "run-started",
+            "healing",
+            "step-started",
+            "step-done",
+            "run-stage",
+            "verifying",
+            "step-started",
+            "step-done",
+            "run-ended",
             "resolved"
         ]
     );
@@ -70,12 +80,22 @@ fn a_death_becomes_an_incident_that_its_playbook_heals_and_the_story_tells_all()
     }
     assert_eq!(scene.supervisor.effects(), ["inc-1/1/restart/1/0"]);
     let book = healer.views.playbooks().remove(0);
-    assert_eq!((book.id.as_str(), book.succeeded, book.failed), ("restart", 1, 0));
+    assert_eq!(
+        (book.id.as_str(), book.succeeded, book.failed),
+        ("restart", 1, 0)
+    );
     let kernels = healer.views.kernels();
     let names: Vec<&str> = kernels.iter().map(|k| k.name.as_str()).collect();
     assert_eq!(
         names,
-        ["ledger", "fleet-watch", "registry", "recognizer", "triggers", "healer"]
+        [
+            "ledger",
+            "fleet-watch",
+            "registry",
+            "recognizer",
+            "triggers",
+            "healer"
+        ]
     );
     assert!(kernels.iter().all(|k| k.state == "running"));
     let triggers = kernels.iter().find(|k| k.name == "triggers").unwrap();
@@ -94,9 +114,30 @@ fn a_run_whose_verification_fails_is_taken_back_and_a_person_is_told() {
     let told = std::fs::read_to_string(scene.path("people.jsonl")).unwrap();
     let told: serde_json::Value = serde_json::from_str(told.trim()).unwrap();
     assert_eq!(told["incident"], "inc-1");
-    assert!(told["text"].as_str().unwrap().contains("still sick"), "{told}");
+    assert!(
+        told["text"].as_str().unwrap().contains("still sick"),
+        "{told}"
+    );
     let book = healer.views.playbooks().remove(0);
     assert_eq!((book.succeeded, book.failed), (0, 1));
+}
+
+#[test]
+fn an_escalated_incident_that_still_comes_is_tried_again_later() {
+    let mut scene = Scene::new();
+    scene.timing.escalate_ms = 200;
+    scene.plugins.usual();
+    scene.playbook("hopeless.yaml", &format!("{HOPELESS}cooldown: 0s\n"));
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    healer.becomes("inc-1", S::Escalated);
+    scene.plugins.action("probe.never", false, |_, _| {
+        Ok(support::plugins::receipt(false))
+    });
+    scene.dies("shop-1", 9);
+    let healed = healer.becomes("inc-1", S::Resolved);
+    assert_eq!(healed.run.unwrap().as_str(), "inc-1/2");
+    assert_eq!(healed.recurrences, 0, "it was never over in between");
 }
 
 #[test]
@@ -136,7 +177,9 @@ fn what_comes_back_soon_is_the_same_incident_and_a_cooldown_holds_its_playbook()
     // The cooldown outlives the process.
     let healer = scene.start();
     scene.dies("shop-2", 9);
-    healer.incident("shop-2 again", |i| i.target == "shop-2" && i.recurrences == 1);
+    healer.incident("shop-2 again", |i| {
+        i.target == "shop-2" && i.recurrences == 1
+    });
     assert_eq!(scene.supervisor.effects().len(), 2);
 }
 
@@ -145,7 +188,7 @@ fn what_comes_back_late_is_a_new_incident() {
     let mut scene = Scene::new();
     scene.config.healing.reopen_ms = 0;
     scene.plugins.usual();
-    scene.playbook("restart.yaml", RESTART);
+    scene.playbook("restart.yaml", &format!("{RESTART}cooldown: 0s\n"));
     let healer = scene.start();
     scene.dies("shop-1", 9);
     healer.becomes("inc-1", S::Resolved);
@@ -161,7 +204,10 @@ fn what_comes_back_late_is_a_new_incident() {
 fn a_second_finding_about_a_target_in_work_is_attached_and_runs_nothing_until_it_comes_again() {
     let mut scene = Scene::new();
     scene.plugins.usual();
-    let (entered, go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (entered, go_on) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let (own_entered, own_go_on) = (Arc::clone(&entered), Arc::clone(&go_on));
     scene.plugins.action("fleet.wait", false, move |_, _| {
         own_entered.store(true, Ordering::Release);
@@ -169,7 +215,9 @@ fn a_second_finding_about_a_target_in_work_is_attached_and_runs_nothing_until_it
         Ok(support::plugins::receipt(true))
     });
     scene.playbook("wait.yaml", &RESTART.replace("fleet.restart", "fleet.wait"));
-    let errors = RESTART.replace("id: restart", "id: errors").replace("instance-crash", "error-rate");
+    let errors = RESTART
+        .replace("id: restart", "id: errors")
+        .replace("instance-crash", "error-rate");
     scene.playbook("errors.yaml", &errors);
     let healer = scene.start();
     scene.dies("shop-1", 9);
@@ -184,7 +232,11 @@ fn a_second_finding_about_a_target_in_work_is_attached_and_runs_nothing_until_it
     go_on.store(true, Ordering::Release);
     healer.becomes("inc-1", S::Resolved);
     assert_eq!(
-        healer.kinds("inc-1").iter().filter(|kind| *kind == "related").count(),
+        healer
+            .kinds("inc-1")
+            .iter()
+            .filter(|kind| *kind == "related")
+            .count(),
         1,
         "once a signature"
     );
@@ -208,7 +260,12 @@ fn without_healing_incidents_open_and_stay_open() {
     scene.dies("shop-2", 9);
     healer.becomes("inc-2", S::Open);
     until("the healer has looked often", || {
-        let healer = healer.views.kernels().into_iter().find(|k| k.name == "triggers").unwrap();
+        let healer = healer
+            .views
+            .kernels()
+            .into_iter()
+            .find(|k| k.name == "triggers")
+            .unwrap();
         healer.work_done > 6
     });
     assert_eq!(healer.becomes("inc-1", S::Open).playbook, None);
@@ -229,7 +286,10 @@ fn without_action_packs_no_playbook_can_be_used_and_the_incident_becomes_a_perso
     healer.becomes("inc-1", S::Escalated);
     let story = healer.story("inc-1");
     let last = story.entries.last().unwrap();
-    assert!(last.body["why"].as_str().unwrap().contains("no playbook"), "{last:?}");
+    assert!(
+        last.body["why"].as_str().unwrap().contains("no playbook"),
+        "{last:?}"
+    );
     until("people are told", || scene.path("people.jsonl").exists());
 }
 
@@ -251,7 +311,10 @@ fn an_incident_that_nothing_heals_goes_away_with_its_cause_but_not_before_its_ta
     scene.supervisor.set_state("shop-1", State::Ready);
     healer.becomes(sick.id.as_str(), S::Resolved);
     let story = healer.story(sick.id.as_str());
-    assert_eq!(story.entries.last().unwrap().body["why"], "went away by itself");
+    assert_eq!(
+        story.entries.last().unwrap().body["why"],
+        "went away by itself"
+    );
 }
 
 #[test]
@@ -274,16 +337,39 @@ fn a_playbook_by_hand_tells_what_it_would_do_and_does_it() {
     scene.playbook("restart.yaml", RESTART);
     let healer = scene.start();
     until("the fleet is known", || healer.views.fleet().is_some());
-    let run = healer.views.run_playbook("restart", "shop-2", true).unwrap();
-    let PlaybookRun::Plan { lines } = run else { panic!("{run:?}") };
-    assert!(lines.iter().any(|line| line.contains("fleet.restart on shop-2")), "{lines:?}");
+    let run = healer
+        .views
+        .run_playbook("restart", "shop-2", true)
+        .unwrap();
+    let PlaybookRun::Plan { lines } = run else {
+        panic!("{run:?}")
+    };
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("fleet.restart on shop-2")),
+        "{lines:?}"
+    );
     assert!(scene.supervisor.asked().is_empty());
     assert!(healer.views.incidents().is_empty());
-    let run = healer.views.run_playbook("restart", "shop-2", false).unwrap();
-    let PlaybookRun::Started { incident } = run else { panic!("{run:?}") };
+    let run = healer
+        .views
+        .run_playbook("restart", "shop-2", false)
+        .unwrap();
+    let PlaybookRun::Started { incident } = run else {
+        panic!("{run:?}")
+    };
     healer.becomes(&incident, S::Resolved);
     assert_eq!(scene.supervisor.effects().len(), 1);
-    let error = healer.views.run_playbook("restart", "shop-9", false).unwrap_err();
+    let error = healer
+        .views
+        .run_playbook("restart", "shop-9", false)
+        .unwrap_err();
     assert!(error.contains("shop-9"), "{error}");
-    assert!(healer.views.run_playbook("restrat", "shop-1", false).is_err());
+    assert!(
+        healer
+            .views
+            .run_playbook("restrat", "shop-1", false)
+            .is_err()
+    );
 }

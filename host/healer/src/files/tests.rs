@@ -24,7 +24,10 @@ fn id() -> InstanceId {
 }
 
 fn cause(op: &str) -> Cause {
-    Cause { op: OpId::from(op), incident: Some(IncidentId::from("inc-1")) }
+    Cause {
+        op: OpId::from(op),
+        incident: Some(IncidentId::from("inc-1")),
+    }
 }
 
 fn place() -> Place {
@@ -51,7 +54,12 @@ fn place() -> Place {
     let path = layout.data(&id()).join("shop.json");
     fs::write(&path, br#"{"good": true}"#).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    Place { dir, files, ledger, path }
+    Place {
+        dir,
+        files,
+        ledger,
+        path,
+    }
 }
 
 impl Place {
@@ -59,7 +67,12 @@ impl Place {
         self.path.display().to_string()
     }
     fn kinds(&self) -> Vec<String> {
-        self.ledger.entries_after(0, 100).unwrap().into_iter().map(|e| e.kind).collect()
+        self.ledger
+            .entries_after(0, 100)
+            .unwrap()
+            .into_iter()
+            .map(|e| e.kind)
+            .collect()
     }
 }
 
@@ -86,24 +99,39 @@ fn the_first_good_copy_is_taken_when_the_instance_is_ready_and_not_of_a_broken_f
     let seen = place.files.sample(&[ready()]);
     assert!(seen.baselines.is_empty());
     let of = |name: &str| {
-        seen.observations[0].fields.iter().find(|f| f.name == name).unwrap().value.clone()
+        seen.observations[0]
+            .fields
+            .iter()
+            .find(|f| f.name == name)
+            .unwrap()
+            .value
+            .clone()
     };
     assert_eq!(of("valid"), Value::Flag(false));
     assert_eq!(of("good_hash"), Value::from(""));
 
     fs::write(&place.path, r#"{"good": 1}"#).unwrap();
-    let starting = InstanceView { state: State::Starting, ..ready() };
+    let starting = InstanceView {
+        state: State::Starting,
+        ..ready()
+    };
     assert!(place.files.sample(&[starting]).baselines.is_empty());
     assert_eq!(place.files.sample(&[ready()]).baselines, [place.name()]);
     assert_eq!(place.kinds(), ["config-baseline"]);
-    assert!(place.files.sample(&[ready()]).baselines.is_empty(), "only the first");
+    assert!(
+        place.files.sample(&[ready()]).baselines.is_empty(),
+        "only the first"
+    );
 }
 
 #[test]
 fn a_change_is_told_at_once_and_again_while_it_lasts_but_a_good_file_is_not() {
     let place = place();
     assert_eq!(place.files.sample(&[ready()]).observations.len(), 1);
-    assert!(place.files.sample(&[ready()]).observations.is_empty(), "nothing new");
+    assert!(
+        place.files.sample(&[ready()]).observations.is_empty(),
+        "nothing new"
+    );
     fs::write(&place.path, "{").unwrap();
     for _ in 0..3 {
         let seen = place.files.sample(&[ready()]).observations;
@@ -123,7 +151,10 @@ fn the_last_good_copy_is_put_back_once_an_operation_and_what_it_replaced_is_kept
     fs::write(&place.path, "{bad").unwrap();
     let bad = hash_of(b"{bad");
     let before = fs::metadata(&place.path).unwrap();
-    let replaced = place.files.restore(&id(), &place.name(), &cause("op-1")).unwrap();
+    let replaced = place
+        .files
+        .restore(&id(), &place.name(), &cause("op-1"))
+        .unwrap();
     assert_eq!(replaced.as_deref(), Some(bad.as_str()));
     assert_eq!(fs::read(&place.path).unwrap(), br#"{"good": true}"#);
     let after = fs::metadata(&place.path).unwrap();
@@ -135,17 +166,28 @@ fn the_last_good_copy_is_put_back_once_an_operation_and_what_it_replaced_is_kept
 
     // The same operation again, after somebody changed the file: no second effect.
     fs::write(&place.path, "{worse").unwrap();
-    let again = place.files.restore(&id(), &place.name(), &cause("op-1")).unwrap();
+    let again = place
+        .files
+        .restore(&id(), &place.name(), &cause("op-1"))
+        .unwrap();
     assert_eq!(again, replaced);
     assert_eq!(fs::read(&place.path).unwrap(), b"{worse");
 
-    place.files.put_back(&id(), &place.name(), &bad, &cause("op-2")).unwrap();
+    place
+        .files
+        .put_back(&id(), &place.name(), &bad, &cause("op-2"))
+        .unwrap();
     assert_eq!(fs::read(&place.path).unwrap(), b"{bad");
     let view = place.files.views(&id()).unwrap().remove(0);
     assert_eq!((view.hash, view.good_hash), (bad, good));
     assert!(view.problem.is_some());
-    assert_eq!(place.kinds(), ["config-snapshot", "config-written", "config-written"]);
-    let left: Vec<_> = fs::read_dir(place.path.parent().unwrap()).unwrap().collect();
+    assert_eq!(
+        place.kinds(),
+        ["config-snapshot", "config-written", "config-written"]
+    );
+    let left: Vec<_> = fs::read_dir(place.path.parent().unwrap())
+        .unwrap()
+        .collect();
     assert_eq!(left.len(), 1, "nothing is left beside it");
 }
 
@@ -153,9 +195,21 @@ fn the_last_good_copy_is_put_back_once_an_operation_and_what_it_replaced_is_kept
 fn a_good_file_is_left_alone_and_a_missing_one_is_made_again() {
     let place = place();
     place.files.snapshot(&id(), &place.name(), None).unwrap();
-    assert_eq!(place.files.restore(&id(), &place.name(), &cause("op-1")).unwrap(), None);
+    assert_eq!(
+        place
+            .files
+            .restore(&id(), &place.name(), &cause("op-1"))
+            .unwrap(),
+        None
+    );
     fs::remove_file(&place.path).unwrap();
-    assert!(place.files.restore(&id(), &place.name(), &cause("op-2")).unwrap().is_some());
+    assert!(
+        place
+            .files
+            .restore(&id(), &place.name(), &cause("op-2"))
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(fs::metadata(&place.path).unwrap().mode() & 0o777, 0o640);
 }
 
@@ -171,7 +225,10 @@ fn an_operation_that_a_crash_cut_off_is_finished_with_its_first_answer() {
         .ledger
         .transaction::<_, grace_ledger::LedgerError>(|tx| tx.put("op:op-1", &intent))
         .unwrap();
-    let answer = place.files.restore(&id(), &place.name(), &cause("op-1")).unwrap();
+    let answer = place
+        .files
+        .restore(&id(), &place.name(), &cause("op-1"))
+        .unwrap();
     assert_eq!(answer, Some(bad));
     assert_eq!(fs::read(&place.path).unwrap(), br#"{"good": true}"#);
 }
@@ -181,7 +238,10 @@ fn only_declared_files_can_be_named_and_links_of_an_instance_lead_nowhere() {
     let place = place();
     let secret = place.dir.path().join("secret.json");
     fs::write(&secret, r#"{"secret": 1}"#).unwrap();
-    let error = place.files.read(&id(), &secret.display().to_string()).unwrap_err();
+    let error = place
+        .files
+        .read(&id(), &secret.display().to_string())
+        .unwrap_err();
     assert!(matches!(error, PluginError::NotApplicable(_)), "{error}");
 
     place.files.snapshot(&id(), &place.name(), None).unwrap();
@@ -189,7 +249,12 @@ fn only_declared_files_can_be_named_and_links_of_an_instance_lead_nowhere() {
     symlink(&secret, &place.path).unwrap();
     assert!(place.files.read(&id(), &place.name()).is_err());
     assert!(place.files.snapshot(&id(), &place.name(), None).is_err());
-    assert!(place.files.restore(&id(), &place.name(), &cause("op-1")).is_err());
+    assert!(
+        place
+            .files
+            .restore(&id(), &place.name(), &cause("op-1"))
+            .is_err()
+    );
     assert_eq!(fs::read(&secret).unwrap(), br#"{"secret": 1}"#);
 }
 
@@ -197,8 +262,14 @@ fn only_declared_files_can_be_named_and_links_of_an_instance_lead_nowhere() {
 fn a_broken_file_never_becomes_the_good_copy() {
     let place = place();
     fs::write(&place.path, "{").unwrap();
-    let error = place.files.snapshot(&id(), &place.name(), None).unwrap_err();
+    let error = place
+        .files
+        .snapshot(&id(), &place.name(), None)
+        .unwrap_err();
     assert!(matches!(error, PluginError::InvalidInput(_)), "{error}");
-    let error = place.files.restore(&id(), &place.name(), &cause("op-1")).unwrap_err();
+    let error = place
+        .files
+        .restore(&id(), &place.name(), &cause("op-1"))
+        .unwrap_err();
     assert!(matches!(error, PluginError::NotApplicable(_)), "{error}");
 }

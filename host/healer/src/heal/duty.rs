@@ -77,6 +77,7 @@ impl Duty {
         let desk = &self.reach.desk;
         let now_ms = self.reach.clock.steady_ms();
         freed.retain(|_, freed| now_ms.saturating_sub(freed.at_ms) < self.timing.escalate_ms);
+        let room = self.crew.room();
         let (waiting, decisions) = desk.look(|board| {
             let ready = |target: &str| self.reach.is_ready(target);
             let choose = |incident: &Incident| self.shelf.choose(incident, &self.reach);
@@ -84,7 +85,7 @@ impl Duty {
                 now_ms,
                 timing: self.timing,
                 playbooks: self.playbooks,
-                room: self.crew.room(),
+                room,
                 ready: &ready,
                 choose: &choose,
                 freed,
@@ -146,16 +147,18 @@ impl Duty {
             if self.crew.carries(&stored.incident) {
                 continue;
             }
+            if !self.playbooks {
+                let why = "healing was switched off while its playbook ran";
+                self.close(&stored, why)?;
+                continue;
+            }
             match serde_json::from_value::<Run>(stored.json.clone()) {
                 Ok(run) => self.resume(run, bell)?,
                 Err(e) => {
-                    let why = format!("run {} cannot be read back: {e}", stored.id);
-                    desk.change(|draft| {
-                        draft
-                            .tx()
-                            .put_run(&stored.id, &stored.incident, true, &stored.json)?;
-                        escalate(draft, &stored.incident, &why)
-                    })?;
+                    self.close(
+                        &stored,
+                        &format!("run {} cannot be read back: {e}", stored.id),
+                    )?;
                 }
             }
         }
@@ -175,6 +178,18 @@ impl Duty {
             desk.change(|draft| escalate(draft, &id, "its run is not in the ledger any more"))?;
         }
         Ok(())
+    }
+
+    /// A run that does not go on: its incident is a person's.
+    fn close(&self, stored: &grace_ledger::Run, why: &str) -> Result<()> {
+        self.reach.desk.change(|draft| {
+            let body = json!({ "run": stored.id, "end": { "end": "failed", "reason": why } });
+            draft.entry("run-ended", &stored.incident, &body)?;
+            draft
+                .tx()
+                .put_run(&stored.id, &stored.incident, true, &stored.json)?;
+            escalate(draft, &stored.incident, why)
+        })
     }
 
     fn resume(&self, mut run: Run, bell: &Arc<dyn Fn() + Send + Sync>) -> Result<()> {

@@ -102,7 +102,7 @@ pub fn decide(board: &Board, facts: &Facts<'_>) -> Vec<Decision> {
     for incident in open {
         let decision = match incident.state {
             IncidentState::Open => for_open(board, facts, incident, &taken),
-            IncidentState::Escalated => for_escalated(board, facts, incident),
+            IncidentState::Escalated => for_escalated(board, facts, incident, &taken),
             _ => None,
         };
         if let Some(Decision::Run(..)) = &decision {
@@ -155,16 +155,61 @@ fn for_open(
     })
 }
 
-fn for_escalated(board: &Board, facts: &Facts<'_>, incident: &Incident) -> Option<Decision> {
+/// Over when it is quiet; tried again, ever more rarely, while it is not.
+fn for_escalated(
+    board: &Board,
+    facts: &Facts<'_>,
+    incident: &Incident,
+    taken: &[&str],
+) -> Option<Decision> {
+    if incident.finding.kind == LEDGER_DAMAGED {
+        return None;
+    }
     let times = board.times(&incident.id)?;
-    let last = times.seen_ms.max(times.state_ms);
-    let quiet = facts.now_ms.saturating_sub(last) >= facts.timing.quiet_ms;
-    (quiet && incident.finding.kind != LEDGER_DAMAGED && (facts.ready)(&incident.target)).then(
-        || {
-            let why = "went away by itself after it was escalated".to_owned();
-            Decision::Resolve(incident.id.clone(), why)
-        },
-    )
+    let target = incident.target.as_str();
+    let quiet_ms = facts
+        .now_ms
+        .saturating_sub(times.seen_ms.max(times.state_ms));
+    if quiet_ms >= facts.timing.quiet_ms && (facts.ready)(target) {
+        let why = "went away by itself after it was escalated".to_owned();
+        return Some(Decision::Resolve(incident.id.clone(), why));
+    }
+    let wait_ms = retry_after(facts.timing.escalate_ms, runs_of(incident));
+    let waited = facts.now_ms.saturating_sub(times.state_ms) >= wait_ms;
+    let still_comes = times.seen_ms > times.state_ms;
+    let held = board.busy_with(target).is_some() || taken.iter().any(|t| overlap(t, target));
+    if !waited || !still_comes || held {
+        return None;
+    }
+    match (facts.choose)(incident) {
+        Choice::Run(playbook, why) => {
+            let why = format!(
+                "it still comes {} s after it was escalated; {why}",
+                wait_ms / 1_000
+            );
+            Some(Decision::Run(incident.id.clone(), playbook, why))
+        }
+        Choice::None(_) => None,
+    }
+}
+
+/// Longest time between two tries of an escalated incident.
+const RETRY_MAX_MS: u64 = 3_600_000;
+
+fn retry_after(first_ms: u64, runs: u32) -> u64 {
+    let doublings = runs.saturating_sub(1).min(16);
+    first_ms
+        .saturating_mul(1 << doublings)
+        .min(RETRY_MAX_MS.max(first_ms))
+}
+
+/// The N of `INCIDENT/N`, the number of runs so far.
+fn runs_of(incident: &Incident) -> u32 {
+    let number = incident
+        .run
+        .as_ref()
+        .and_then(|run| run.as_str().rsplit_once('/')?.1.parse().ok());
+    number.unwrap_or(0)
 }
 
 /// A successful run on the same target that ended after the incident was last seen.

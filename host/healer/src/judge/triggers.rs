@@ -95,6 +95,7 @@ impl<'p> Triggers<'p> {
         self.traffic(|traffic, wall| traffic.began(wall));
         let mut due_ms = clock.steady_ms();
         while !pulse.stopping() {
+            pulse.beat();
             let now_ms = clock.steady_ms();
             let late_ms = now_ms.saturating_sub(due_ms);
             match self.tick(pulse, late_ms) {

@@ -236,6 +236,14 @@ impl House {
             })
     }
 
+    /// Counts every heart as having beaten now: the judge itself did not run, so it cannot tell.
+    pub fn forgive(&self) {
+        let kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        for (pulse, _) in kernels.iter() {
+            pulse.beat();
+        }
+    }
+
     /// Tells every kernel to end and waits for them, last first: what a kernel depends on ends
     /// after it.
     pub fn stop(&self) {

@@ -13,15 +13,23 @@ pub struct MovedClock {
 
 impl MovedClock {
     pub fn new() -> Self {
-        Self { machine: MachineClock::new(), wall: AtomicI64::new(0), steady: AtomicI64::new(0) }
+        Self {
+            machine: MachineClock::new(),
+            wall: AtomicI64::new(0),
+            steady: AtomicI64::new(0),
+        }
     }
 }
 
 impl Clock for MovedClock {
     fn wall_ms(&self) -> u64 {
-        self.machine.wall_ms().saturating_add_signed(self.wall.load(Ordering::Relaxed))
+        self.machine
+            .wall_ms()
+            .saturating_add_signed(self.wall.load(Ordering::Relaxed))
     }
     fn steady_ms(&self) -> u64 {
-        self.machine.steady_ms().saturating_add_signed(self.steady.load(Ordering::Relaxed))
+        self.machine
+            .steady_ms()
+            .saturating_add_signed(self.steady.load(Ordering::Relaxed))
     }
 }

@@ -55,7 +55,11 @@ impl Scene {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path().join("state"));
-        for path in [layout.run(), layout.journal("supervisor"), dir.path().join("playbooks")] {
+        for path in [
+            layout.run(),
+            layout.journal("supervisor"),
+            dir.path().join("playbooks"),
+        ] {
             std::fs::create_dir_all(path).unwrap();
         }
         let config = config(dir.path(), &layout);
@@ -88,7 +92,10 @@ impl Scene {
 
     /// Starts a healer.
     pub fn start(&self) -> Running {
-        let options = Options { clock: Arc::clone(&self.clock), timing: self.timing };
+        let options = Options {
+            clock: Arc::clone(&self.clock),
+            timing: self.timing,
+        };
         let plugins = Arc::clone(&self.plugins) as Arc<dyn PluginHost>;
         let healer = start_with(
             self.config.clone(),
@@ -136,7 +143,11 @@ impl Scene {
 
 /// Generation 1 of an instance of `shop`.
 pub fn subject(instance: &str) -> Subject {
-    Subject { instance: instance.into(), service: "shop".into(), generation: 1 }
+    Subject {
+        instance: instance.into(),
+        service: "shop".into(),
+        generation: 1,
+    }
 }
 
 fn config(dir: &Path, layout: &Layout) -> Config {
@@ -170,9 +181,15 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let shutdown = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            healer.run_until_shutdown(|| shutdown.load(Ordering::Acquire)).unwrap();
+            healer
+                .run_until_shutdown(|| shutdown.load(Ordering::Acquire))
+                .unwrap();
         });
-        Self { views, stop, thread: Some(thread) }
+        Self {
+            views,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     /// Waits for an incident that is as asked.

@@ -10,13 +10,12 @@ use grace_model::plugin::{
     ActionCall, ActionInfo, Batch, Field, Finding, Observation, Observed, Param, ParamType,
     PluginError, Receipt, Risk, Severity, Value,
 };
-use grace_model::port::{
-    CallFailure, DetectorView, HostAnswer, HostCall, HostPort, PluginHost,
-};
+use grace_model::port::{CallFailure, DetectorView, HostAnswer, HostCall, HostPort, PluginHost};
 use grace_model::status::PluginView;
 
 type Judge = Arc<dyn Fn(&[u8], &Batch) -> Result<Observed, CallFailure> + Send + Sync>;
-type Act = Arc<dyn Fn(&ActionCall, &mut dyn HostPort) -> Result<Receipt, CallFailure> + Send + Sync>;
+type Act =
+    Arc<dyn Fn(&ActionCall, &mut dyn HostPort) -> Result<Receipt, CallFailure> + Send + Sync>;
 
 /// The plugins of a test.
 #[derive(Default)]
@@ -37,9 +36,16 @@ impl FakePlugins {
         metrics: bool,
         judge: impl Fn(&[u8], &Batch) -> Result<Observed, CallFailure> + Send + Sync + 'static,
     ) {
-        let view = DetectorView { name: name.to_owned(), events, metrics };
+        let view = DetectorView {
+            name: name.to_owned(),
+            events,
+            metrics,
+        };
         self.detectors.lock().unwrap().push(view);
-        self.judges.lock().unwrap().insert(name.to_owned(), Arc::new(judge));
+        self.judges
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), Arc::new(judge));
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -65,7 +71,10 @@ impl FakePlugins {
             risk: Risk::Low,
             undoable,
         };
-        self.actions.lock().unwrap().insert(name.to_owned(), (info, Arc::new(act)));
+        self.actions
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), (info, Arc::new(act)));
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -77,7 +86,11 @@ impl FakePlugins {
     /// A detector of deaths and one of errors; `fleet.restart`, `probe.ready`, `probe.never`.
     pub fn usual(&self) {
         self.detector("crash", true, false, |_, batch| {
-            Ok(findings(batch, |o| o.kind == "instance.exited", "instance-crash"))
+            Ok(findings(
+                batch,
+                |o| o.kind == "instance.exited",
+                "instance-crash",
+            ))
         });
         self.detector("errors", false, true, |_, batch| {
             let errs = |o: &Observation| o.kind == "instance.traffic" && number(o, "errors") > 0;
@@ -86,27 +99,56 @@ impl FakePlugins {
         self.action("fleet.restart", true, |call, port| restart(call, port));
         self.action("probe.ready", false, |_, _| Ok(receipt(false)));
         self.action("probe.never", false, |_, _| {
-            Err(CallFailure::Plugin(PluginError::Other("still sick".to_owned())))
+            Err(CallFailure::Plugin(PluginError::Other(
+                "still sick".to_owned(),
+            )))
         });
     }
 }
 
 /// Restarts the target through the supervisor.
 pub fn restart(call: &ActionCall, port: &mut dyn HostPort) -> Result<Receipt, CallFailure> {
-    let id = call.params.iter().find(|f| f.name == "target").unwrap().value.to_string();
+    let id = call
+        .params
+        .iter()
+        .find(|f| f.name == "target")
+        .unwrap()
+        .value
+        .to_string();
     let reason = call.incident.clone();
-    let answer =
-        port.call(HostCall::Restart { id, mode: StopMode::Kill, reason }, Duration::from_secs(20))?;
-    let HostAnswer::Number { number } = answer else { panic!("another answer: {answer:?}") };
-    Ok(Receipt { outputs: vec![Field::new("generation", number)], ..receipt(true) })
+    let answer = port.call(
+        HostCall::Restart {
+            id,
+            mode: StopMode::Kill,
+            reason,
+        },
+        Duration::from_secs(20),
+    )?;
+    let HostAnswer::Number { number } = answer else {
+        panic!("another answer: {answer:?}")
+    };
+    Ok(Receipt {
+        outputs: vec![Field::new("generation", number)],
+        ..receipt(true)
+    })
 }
 
 pub fn receipt(changed: bool) -> Receipt {
-    Receipt { changed, summary: "done".to_owned(), outputs: Vec::new(), undo: vec![7] }
+    Receipt {
+        changed,
+        summary: "done".to_owned(),
+        outputs: Vec::new(),
+        undo: vec![7],
+    }
 }
 
 pub fn number(seen: &Observation, name: &str) -> i64 {
-    match seen.fields.iter().find(|f| f.name == name).map(|f| &f.value) {
+    match seen
+        .fields
+        .iter()
+        .find(|f| f.name == name)
+        .map(|f| &f.value)
+    {
         Some(Value::Integer(number)) => *number,
         _ => 0,
     }
@@ -114,8 +156,15 @@ pub fn number(seen: &Observation, name: &str) -> i64 {
 
 /// A finding for each observation that is as asked. The state counts them.
 pub fn findings(batch: &Batch, wanted: impl Fn(&Observation) -> bool, kind: &str) -> Observed {
-    let found = batch.observations.iter().filter(|o| wanted(o)).map(|o| finding(kind, &o.target));
-    Observed { state: Vec::new(), findings: found.collect() }
+    let found = batch
+        .observations
+        .iter()
+        .filter(|o| wanted(o))
+        .map(|o| finding(kind, &o.target));
+    Observed {
+        state: Vec::new(),
+        findings: found.collect(),
+    }
 }
 
 pub fn finding(kind: &str, target: &str) -> Finding {
@@ -145,7 +194,12 @@ impl PluginHost for FakePlugins {
         judge(state, batch)
     }
     fn actions(&self) -> Vec<ActionInfo> {
-        self.actions.lock().unwrap().values().map(|(info, _)| info.clone()).collect()
+        self.actions
+            .lock()
+            .unwrap()
+            .values()
+            .map(|(info, _)| info.clone())
+            .collect()
     }
     fn plan(&self, call: &ActionCall, _: Box<dyn HostPort>) -> Result<Vec<String>, CallFailure> {
         Ok(vec![format!("{} on {}", call.action, call.params[0].value)])
@@ -157,7 +211,12 @@ impl PluginHost for FakePlugins {
         _: Duration,
     ) -> Result<Receipt, CallFailure> {
         // Not under the lock: an action may take its time while others run.
-        let act = self.actions.lock().unwrap().get(&call.action).map(|(_, act)| Arc::clone(act));
+        let act = self
+            .actions
+            .lock()
+            .unwrap()
+            .get(&call.action)
+            .map(|(_, act)| Arc::clone(act));
         match act {
             Some(act) => act(call, port.as_mut()),
             None => Err(CallFailure::NotCallable(call.action.clone())),

@@ -37,8 +37,14 @@ struct Known {
 impl FakeSupervisor {
     pub fn start(path: PathBuf, instances: &[&str]) -> Self {
         let instances = instances.iter().map(|id| view(id)).collect();
-        let known = Mutex::new(Known { instances, ..Known::default() });
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), known });
+        let known = Mutex::new(Known {
+            instances,
+            ..Known::default()
+        });
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            known,
+        });
         let listener = UnixListener::bind(&path).unwrap();
         let own = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -111,7 +117,9 @@ fn serve(shared: &Shared, stream: UnixStream) {
 fn carry_out(known: &mut Known, op: &str, command: &Command) -> Option<Outcome> {
     known.asked.push(op.to_owned());
     if !known.done.contains_key(op) {
-        let Command::Restart { instance, .. } = command else { panic!("asked {command:?}") };
+        let Command::Restart { instance, .. } = command else {
+            panic!("asked {command:?}")
+        };
         let view = known.instances.iter_mut().find(|view| view.id == *instance);
         let outcome = match view {
             Some(view) => {
@@ -121,7 +129,10 @@ fn carry_out(known: &mut Known, op: &str, command: &Command) -> Option<Outcome> 
                 known.effects.push(op.to_owned());
                 Outcome::Done { number }
             }
-            None => Outcome::Refused { unknown_target: true, reason: "no such".to_owned() },
+            None => Outcome::Refused {
+                unknown_target: true,
+                reason: "no such".to_owned(),
+            },
         };
         known.done.insert(op.to_owned(), outcome);
     }
@@ -133,7 +144,11 @@ fn carry_out(known: &mut Known, op: &str, command: &Command) -> Option<Outcome> 
 }
 
 fn status(known: &Known) -> FleetStatus {
-    let ready = known.instances.iter().filter(|view| view.state == State::Ready).count();
+    let ready = known
+        .instances
+        .iter()
+        .filter(|view| view.state == State::Ready)
+        .count();
     FleetStatus {
         processes: Vec::new(),
         instances: known.instances.clone(),
