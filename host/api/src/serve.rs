@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use grace_model::port::HostViews;
 
 use crate::listener::OwnersListener;
@@ -29,16 +32,29 @@ pub enum ServeError {
     },
 }
 
-/// Serves the API on `socket` until the future is dropped. Needs a tokio runtime.
+/// Serves the API on `socket` until the future is dropped, and counts what it answered. Needs a
+/// tokio runtime.
 ///
 /// # Errors
 /// [`ServeError`] when the socket cannot be made or the server ends.
-pub async fn serve(socket: &Path, views: Arc<dyn HostViews>) -> Result<(), ServeError> {
+pub async fn serve(
+    socket: &Path,
+    views: Arc<dyn HostViews>,
+    answered: Arc<AtomicU64>,
+) -> Result<(), ServeError> {
     let listener = OwnersListener::bind(socket).map_err(|source| ServeError::Bind {
         path: socket.to_owned(),
         source,
     })?;
-    axum::serve(listener, route::all(views))
+    let count = from_fn(move |request: Request, next: Next| {
+        let answered = Arc::clone(&answered);
+        async move {
+            let answer = next.run(request).await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            answer
+        }
+    });
+    axum::serve(listener, route::all(views).layer(count))
         .await
         .map_err(|source| ServeError::Ended {
             path: socket.to_owned(),

@@ -134,7 +134,7 @@ impl Served {
     fn start(&self) -> tokio::task::JoinHandle<()> {
         let (socket, views) = (self.socket.clone(), self.views.clone());
         self.runtime.spawn(async move {
-            let ended = grace_api::serve(&socket, views).await;
+            let ended = grace_api::serve(&socket, views, Arc::default()).await;
             panic!("{ended:?}");
         })
     }
@@ -257,7 +257,9 @@ fn a_question_waits_for_a_healer_that_is_being_restarted() {
     // The server comes after the question; if it came before, the test would pass all the same.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let path = socket.clone();
-    runtime.spawn(async move { grace_api::serve(&path, Arc::new(Small::default())).await });
+    runtime.spawn(async move {
+        grace_api::serve(&path, Arc::new(Small::default()), Arc::default()).await
+    });
     assert!(asker.join().unwrap().is_ok());
     let nobody = Client::new(Path::new("/nonexistent/api.sock"), Duration::ZERO);
     let error = nobody.get::<Value>("/v1").unwrap_err();

@@ -1,0 +1,97 @@
+//! The shape of the command line: which commands there are. Each has its file under `cmd/`.
+
+use clap::{Parser, Subcommand};
+
+use crate::cmd;
+use crate::place::Globals;
+use crate::problem::Outcome;
+
+/// A self-healing host: runs services behind its own load balancer, notices what breaks, repairs it
+#[derive(Debug, Parser)]
+#[command(
+    name = "grace",
+    version,
+    max_term_width = 100,
+    subcommand_required = true
+)]
+#[command(after_help = "Exit codes: 0 done, 1 the answer is no, 2 it could not run.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a grace.toml to start from
+    Init(cmd::init::Init),
+    /// Start the services of grace.toml and keep them healthy
+    Up(cmd::up::Up),
+    /// End everything that `up` started
+    Down(cmd::down::Down),
+    /// Balance and heal a program without a file
+    Run(cmd::run::Run),
+    /// How the host is
+    Status(cmd::status::Status),
+    /// The parts of Grace itself
+    Kernels(cmd::kernels::Kernels),
+    /// The services
+    Services(cmd::services::Services),
+    /// The processes of the services
+    Instances(cmd::instances::Instances),
+    /// What went wrong and what was done about it
+    Incidents(cmd::incidents::Incidents),
+    /// What is done about what
+    Playbook(cmd::playbook::Playbook),
+    /// Detectors and actions: list, build, check, grant
+    Plugin(cmd::plugin::Plugin),
+    /// Output of instances, or Grace's own
+    Logs(cmd::logs::Logs),
+    /// What this machine gives Grace
+    Doctor(cmd::doctor::Doctor),
+    /// Completions for a shell
+    Completions(cmd::completions::Completions),
+    /// Break a fleet under load in four ways and watch it heal
+    Demo(cmd::demo::Demo),
+    /// Processes that Grace starts itself
+    #[command(hide = true)]
+    Internal(cmd::internal::Internal),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        match self {
+            Command::Init(command) => command.run(globals),
+            Command::Up(command) => command.run(globals),
+            Command::Down(command) => command.run(globals),
+            Command::Run(command) => command.run(globals),
+            Command::Status(command) => command.run(globals),
+            Command::Kernels(command) => command.run(globals),
+            Command::Services(command) => command.run(globals),
+            Command::Instances(command) => command.run(globals),
+            Command::Incidents(command) => command.run(globals),
+            Command::Playbook(command) => command.run(globals),
+            Command::Plugin(command) => command.run(globals),
+            Command::Logs(command) => command.run(globals),
+            Command::Doctor(command) => command.run(globals),
+            Command::Completions(command) => command.run(globals),
+            Command::Demo(command) => command.run(globals),
+            Command::Internal(command) => command.run(globals),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,18 @@
+//! One file a command.
+
+pub mod completions;
+pub mod demo;
+pub mod doctor;
+pub mod down;
+pub mod incidents;
+pub mod init;
+pub mod instances;
+pub mod internal;
+pub mod kernels;
+pub mod logs;
+pub mod playbook;
+pub mod plugin;
+pub mod run;
+pub mod services;
+pub mod status;
+pub mod up;

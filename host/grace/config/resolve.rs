@@ -1,0 +1,265 @@
+//! From what is written to what is meant: defaults, absolute paths, and the checks that need more
+//! than one value. Every fault is collected; only a file without any becomes a `Config`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use grace_model::config::{Channel, Config, Healing, Plugins, Proxy, Service};
+use grace_model::id::{InstanceId, PluginName};
+use grace_model::layout::Layout;
+use toml::Spanned;
+
+use super::fault::Fault;
+use super::file::{ChannelTable, File, HealingTable, PluginsTable, ProxyTable};
+use super::units::Millis;
+use super::{Surroundings, service};
+use crate::capability;
+
+/// Longest path of a Unix socket, without its final zero.
+const SOCKET_PATH: usize = 107;
+/// Most instances of a service.
+pub const MOST_INSTANCES: u32 = 256;
+
+/// Where the state directory is.
+pub fn state_dir(base: &Path, written: Option<&Path>) -> PathBuf {
+    base.join(written.unwrap_or(Path::new(".grace")))
+        .components()
+        .collect()
+}
+
+/// Resolves a file whose relative paths start at `base`. With a fault it is not for use.
+pub fn resolve(file: File, base: &Path, around: &Surroundings) -> (Config, Vec<Fault>) {
+    let mut faults = Vec::new();
+    if file.service.is_empty() {
+        faults.push(Fault::new(
+            0..0,
+            "no service is declared; add a [[service]] with `name` and `command`",
+        ));
+    }
+    let mut services = Vec::new();
+    for table in file.service {
+        services.extend(service::resolve(
+            table,
+            base,
+            around,
+            &services,
+            &mut faults,
+        ));
+    }
+    let state_span = file.state.as_ref().map_or(0..0, Spanned::span);
+    let written = file.state.map(Spanned::into_inner);
+    let state_dir = match &around.state {
+        Some(given) => given.clone(),
+        None => state_dir(base, written.as_deref()),
+    };
+    if let Err(what) = fits_sockets(&state_dir, &services) {
+        faults.push(Fault::new(state_span, what));
+    }
+    let config = Config {
+        state_dir,
+        services,
+        plugins: plugins(file.plugins, base, &mut faults),
+        healing: healing(file.healing, base, &mut faults),
+        proxy: proxy(file.proxy, &mut faults),
+        notify: channels(file.notify, base, around, &mut faults),
+    };
+    (config, faults)
+}
+
+/// Whether every socket below the state directory has a path that a socket may have.
+pub fn fits_sockets(state_dir: &Path, services: &[Service]) -> Result<(), String> {
+    let layout = Layout::new(state_dir);
+    let longest = services
+        .iter()
+        .map(|service| layout.notify_socket(&InstanceId::of(&service.name, MOST_INSTANCES)))
+        .chain([layout.supervisor_socket()])
+        .max_by_key(|path| path.as_os_str().len());
+    match longest {
+        Some(path) if path.as_os_str().len() > SOCKET_PATH => Err(format!(
+            "the state directory's path is too long: {} has {} bytes, and a Unix socket's path may have {SOCKET_PATH}; \
+             set `state` (or `--state`) to a shorter path, such as \"/var/lib/grace\" or \"/tmp/grace\"",
+            path.display(),
+            path.as_os_str().len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The value in milliseconds, or a fault when it is zero.
+pub fn not_zero(
+    value: Option<Spanned<Millis>>,
+    default: u64,
+    key: &str,
+    faults: &mut Vec<Fault>,
+) -> u64 {
+    let Some(value) = value else { return default };
+    if value.get_ref().0 == 0 {
+        faults.push(Fault::new(
+            value.span(),
+            format!("`{key}` cannot be 0; leave it out for {default}ms"),
+        ));
+    }
+    value.get_ref().0
+}
+
+/// The number, or a fault when it is outside the range.
+pub fn within(
+    value: Option<Spanned<u32>>,
+    default: u32,
+    range: std::ops::RangeInclusive<u32>,
+    key: &str,
+    faults: &mut Vec<Fault>,
+) -> u32 {
+    let Some(value) = value else { return default };
+    if !range.contains(value.get_ref()) {
+        faults.push(Fault::new(
+            value.span(),
+            format!(
+                "`{key}` is {} to {}; leave it out for {default}",
+                range.start(),
+                range.end()
+            ),
+        ));
+    }
+    *value.get_ref()
+}
+
+/// Whether two services cannot both listen.
+pub fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_host =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_host
+}
+
+fn plugins(table: PluginsTable, base: &Path, faults: &mut Vec<Fault>) -> Plugins {
+    let default = Plugins::default();
+    for grant in table.grants.values().flatten() {
+        if let Err(what) = capability::check(grant.get_ref()) {
+            faults.push(Fault::new(grant.span(), what));
+        }
+    }
+    let text = |list: Vec<Spanned<String>>| list.into_iter().map(Spanned::into_inner).collect();
+    Plugins {
+        builtin: table.builtin.unwrap_or(default.builtin),
+        dir: base.join(table.dir.unwrap_or_else(|| "plugins.d".into())),
+        grants: table
+            .grants
+            .into_iter()
+            .map(|(name, list)| (PluginName(name), text(list)))
+            .collect(),
+        config: table
+            .config
+            .into_iter()
+            .map(|(name, keys)| {
+                (
+                    PluginName(name),
+                    keys.into_iter()
+                        .map(|(key, value)| (key, value.0))
+                        .collect(),
+                )
+            })
+            .collect(),
+        disable: table.disable.into_iter().map(PluginName).collect(),
+        strikes: within(table.strikes, default.strikes, 1..=1000, "strikes", faults),
+        rescan_ms: not_zero(table.rescan, default.rescan_ms, "rescan", faults),
+    }
+}
+
+fn healing(table: HealingTable, base: &Path, faults: &mut Vec<Fault>) -> Healing {
+    let default = Healing::default();
+    Healing {
+        playbooks: table.playbooks.unwrap_or(default.playbooks),
+        builtin: table.builtin.unwrap_or(default.builtin),
+        dir: base.join(table.dir.unwrap_or_else(|| "playbooks".into())),
+        tick_ms: not_zero(table.tick, default.tick_ms, "tick", faults),
+        sample_ms: not_zero(table.sample, default.sample_ms, "sample", faults),
+        reopen_ms: table.reopen.map_or(default.reopen_ms, |time| time.0),
+    }
+}
+
+fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
+    let default = Proxy::default();
+    let ms = |value: Option<Millis>, default| value.map_or(default, |time: Millis| time.0);
+    Proxy {
+        threads: within(table.threads, default.threads, 1..=64, "threads", faults),
+        retry: table.retry.unwrap_or(default.retry),
+        retry_percent: within(
+            table.retry_percent,
+            default.retry_percent,
+            0..=100,
+            "retry_percent",
+            faults,
+        ),
+        retry_body_bytes: table
+            .retry_body
+            .map_or(default.retry_body_bytes, |size| size.0),
+        suspect_ms: ms(table.suspect, default.suspect_ms),
+        hedge_ms: ms(table.hedge, default.hedge_ms),
+        connect_timeout_ms: ms(table.connect_timeout, default.connect_timeout_ms),
+        answer_timeout_ms: ms(table.answer_timeout, default.answer_timeout_ms),
+        head_timeout_ms: ms(table.head_timeout, default.head_timeout_ms),
+        eject_failures: within(
+            table.eject_failures,
+            default.eject_failures,
+            1..=1000,
+            "eject_failures",
+            faults,
+        ),
+    }
+}
+
+fn channels(
+    tables: BTreeMap<Spanned<String>, Spanned<ChannelTable>>,
+    base: &Path,
+    around: &Surroundings,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<String, Channel> {
+    let mut channels = BTreeMap::new();
+    for (name, table) in tables {
+        let span = name.span();
+        let name = name.into_inner();
+        if name == "log" {
+            faults.push(Fault::new(
+                span,
+                "the channel `log` is Grace's own log and always there; choose another name",
+            ));
+            continue;
+        }
+        let channel = channel(table.into_inner(), span, base, around, faults);
+        channels.extend(channel.map(|channel| (name, channel)));
+    }
+    channels
+}
+
+fn channel(
+    table: ChannelTable,
+    span: Range<usize>,
+    base: &Path,
+    around: &Surroundings,
+    faults: &mut Vec<Fault>,
+) -> Option<Channel> {
+    match (table.command, table.file) {
+        (Some(command), None) => {
+            let mut words = command.0;
+            let Some(program) = words.first_mut() else {
+                faults.push(Fault::new(span, "`command` of this channel is empty"));
+                return None;
+            };
+            match super::program::find(program, &around.path, base) {
+                Ok(found) => *program = found.display().to_string(),
+                Err(what) => faults.push(Fault::new(span, what)),
+            }
+            Some(Channel::Command(words))
+        }
+        (None, Some(file)) => Some(Channel::File(base.join(file))),
+        _ => {
+            faults.push(Fault::new(
+                span,
+                "a channel has either `command = [...]` or `file = \"...\"`",
+            ));
+            None
+        }
+    }
+}

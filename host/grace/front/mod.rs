@@ -1,0 +1,114 @@
+//! A host seen from the terminal that starts it: begin it or take it over, wait until it is
+//! ready, tell what happens, end it.
+
+mod end;
+mod ready;
+mod signals;
+mod start;
+mod stream;
+
+use std::process::ExitCode;
+
+use grace_model::config::Config;
+use grace_model::ipc::FleetStatus;
+use grace_model::layout::Layout;
+use serde_json::json;
+
+use crate::problem::{Outcome, Problem};
+use crate::show;
+use crate::supervisor;
+
+pub use end::{Ended, end};
+
+/// What is wanted of a host.
+#[derive(Debug)]
+pub struct Front {
+    /// The resolved configuration.
+    pub config: Config,
+    /// Return when it is ready.
+    pub detach: bool,
+    /// One JSON document a line.
+    pub json: bool,
+}
+
+impl Front {
+    /// Starts the host and stays with it.
+    pub fn run(&self) -> Outcome {
+        let layout = Layout::new(&self.config.state_dir);
+        // Before anything is started, so that no signal falls between.
+        let signals = signals::Signals::new()?;
+        let mark = start::claim(&layout)?;
+        let fresh = match start::situation(&layout, &mark)? {
+            start::Situation::Attach => {
+                show::note("the host is up and its front was ended; taking its place");
+                false
+            }
+            start::Situation::Begin => start::begin(&layout, &self.config)?.is_empty(),
+        };
+        let fleet = match ready::wait(&layout, &self.config, &signals) {
+            Ok(fleet) => fleet,
+            Err(ready::NotReady::Interrupted) => {
+                end(&layout)?;
+                mark.remove();
+                return Ok(ExitCode::from(1));
+            }
+            Err(ready::NotReady::Problem {
+                problem,
+                nothing_serves,
+            }) => {
+                // A fleet that serves at least something is worth more than a clean slate.
+                if fresh && nothing_serves {
+                    end(&layout)?;
+                    mark.remove();
+                    return Err(problem);
+                }
+                if self.detach {
+                    mark.remove();
+                    return Err(problem);
+                }
+                show::problem(&problem, false);
+                supervisor::status(&layout)?
+            }
+        };
+        self.tell_ready(&layout, &fleet)?;
+        if self.detach {
+            mark.remove();
+            return Ok(ExitCode::SUCCESS);
+        }
+        stream::stay(&layout, &self.config, self.json, &signals, &mark)
+    }
+
+    fn tell_ready(&self, layout: &Layout, fleet: &FleetStatus) -> Result<(), Problem> {
+        if self.json {
+            let services: Vec<_> = fleet
+                .services
+                .iter()
+                .map(|one| json!({ "name": one.name, "listen": one.listen }))
+                .collect();
+            return show::document(&json!({
+                "event": "ready",
+                "services": services,
+                "socket": layout.api_socket(),
+            }));
+        }
+        let services: Vec<String> = fleet
+            .services
+            .iter()
+            .map(|one| {
+                let place = one
+                    .listen
+                    .map_or(String::new(), |addr| format!(" on {addr}"));
+                format!(
+                    "{}{place} ({}/{} ready)",
+                    one.name, one.ready, one.instances
+                )
+            })
+            .collect();
+        show::line(&format!(
+            "{} {}",
+            show::paint(show::GOOD, "ready"),
+            services.join(", ")
+        ));
+        Ok(())
+    }
+}

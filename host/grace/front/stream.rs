@@ -1,0 +1,119 @@
+//! Staying in front: a line for every change of an incident, until a signal or `grace down`. A
+//! host that loses keeper and supervisor at once is started again, around what still runs.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use grace_api::client::Client;
+use grace_model::config::Config;
+use grace_model::layout::Layout;
+use serde_json::{Value, json};
+
+use super::signals::Signals;
+use super::start::{self, Mark};
+use crate::cmd::incidents;
+use crate::problem::{Outcome, Problem};
+use crate::supervisor::Alive;
+use crate::{front, show};
+
+/// Time between two looks at the host.
+const LOOK: Duration = Duration::from_millis(200);
+/// Both dead for this long: neither can bring back the other.
+const BOTH_DEAD: Duration = Duration::from_millis(600);
+/// Starts after a loss of both, within `WINDOW`.
+const STARTS: usize = 5;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Stays until the host is to end, then ends it.
+pub fn stay(
+    layout: &Layout,
+    config: &Config,
+    json: bool,
+    signals: &Signals,
+    mark: &Mark,
+) -> Outcome {
+    let over = Arc::new(AtomicBool::new(false));
+    tell_incidents(layout, json, &over)?;
+    let mut dead_since: Option<Instant> = None;
+    let mut starts: Vec<Instant> = Vec::new();
+    loop {
+        if signals.wait(LOOK) {
+            over.store(true, Ordering::Relaxed);
+            front::end(layout)?;
+            mark.remove();
+            return told_end(json, "a signal");
+        }
+        if Alive::look(layout).any() {
+            dead_since = None;
+            continue;
+        }
+        if mark.is_gone() {
+            over.store(true, Ordering::Relaxed);
+            return told_end(json, "grace down");
+        }
+        if dead_since.get_or_insert_with(Instant::now).elapsed() < BOTH_DEAD {
+            continue;
+        }
+        starts.retain(|at| at.elapsed() < WINDOW);
+        if starts.len() >= STARTS {
+            return Err(Problem::new(
+                format!("keeper and supervisor died {STARTS} times within a minute"),
+                start::with_log(layout),
+            ));
+        }
+        starts.push(Instant::now());
+        tell(
+            json,
+            json!({ "event": "restarted", "what": "keeper and supervisor" }),
+            || "keeper and supervisor are gone; starting them again around what runs".to_owned(),
+        );
+        start::begin(layout, config)?;
+        dead_since = None;
+    }
+}
+
+/// From a thread of its own: the API's client blocks.
+fn tell_incidents(layout: &Layout, json: bool, over: &Arc<AtomicBool>) -> Result<(), Problem> {
+    let api = Client::new(&layout.api_socket(), Duration::ZERO);
+    let over = over.clone();
+    let told = move || {
+        let _ = incidents::watch(
+            &api,
+            &mut |incident, value| {
+                if over.load(Ordering::Relaxed) {
+                    return ControlFlow::Break(());
+                }
+                tell(json, with_event(value), || show::incident_line(incident));
+                ControlFlow::Continue(())
+            },
+            &|| !over.load(Ordering::Relaxed),
+        );
+    };
+    std::thread::Builder::new()
+        .name("incidents".to_owned())
+        .spawn(told)
+        .map(drop)
+        .map_err(|error| Problem::new(format!("cannot watch incidents: {error}"), ""))
+}
+
+fn with_event(value: &Value) -> Value {
+    json!({ "event": "incident", "incident": value })
+}
+
+fn tell(json: bool, document: Value, text: impl FnOnce() -> String) {
+    if json {
+        show::line(&document.to_string());
+    } else {
+        show::line(&text());
+    }
+}
+
+fn told_end(json: bool, by: &str) -> Outcome {
+    tell(json, json!({ "event": "down", "by": by }), || {
+        format!("ended by {by}")
+    });
+    Ok(ExitCode::SUCCESS)
+}
