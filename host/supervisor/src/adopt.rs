@@ -49,8 +49,12 @@ impl Core {
         let adopted = self.take_processes(&marked, &held, &mut actions);
         self.end_strays(&marked);
         self.carry_out(actions);
-        for service in services {
-            self.reach_desired(&service);
+        if alive && kept.ending {
+            self.end_instances(Vec::new());
+        } else {
+            for service in services {
+                self.reach_desired(&service);
+            }
         }
         self.take_operations(alive, kept.finished);
         adopted

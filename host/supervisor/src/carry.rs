@@ -56,6 +56,7 @@ impl Core {
         Snapshot {
             boot_id: self.self_id.boot_id.clone(),
             clean,
+            ending: self.shutdown != Shutdown::No,
             configured: self
                 .config
                 .services
@@ -166,7 +167,7 @@ impl Core {
         }
     }
 
-    /// Ends drains that no proxy will ever confirm.
+    /// Ends drains that no proxy will ever confirm. After the table was told.
     pub(crate) fn look_after_drains(&mut self, now: u64) {
         let proxied = self.clients.subscribers() > 0;
         let proxy_lives = self

@@ -256,8 +256,14 @@ impl Core {
             waiting.push(client);
             return;
         }
+        self.end_instances(vec![client]);
+        self.save();
+    }
+
+    /// Begins a shutdown, or goes on with one that a dead supervisor had begun.
+    pub(crate) fn end_instances(&mut self, waiting: Vec<u64>) {
         tracing::info!("shutting down");
-        self.shutdown = Shutdown::Instances(vec![client]);
+        self.shutdown = Shutdown::Instances(waiting);
         for id in self.slots.keys() {
             self.events
                 .push_back((id.clone(), Event::Retire(StopMode::Graceful)));

@@ -34,6 +34,9 @@ pub(crate) const MESSAGES: usize = 1024;
 /// The beat: heartbeats, adopted processes' states and the watch over this loop itself.
 const BEAT: Duration = Duration::from_millis(200);
 
+/// Beats between two looks at the size of Grace's own log.
+const BEATS_A_LOG: u64 = 50;
+
 /// A beat later than this means that nothing was judged for a while.
 const STALL_MS: u64 = 1_000;
 
@@ -179,12 +182,15 @@ impl Core {
                 );
             }
             changed |= self.settle_wide();
-            if !changed && actions.is_empty() {
+            if changed || !actions.is_empty() {
+                self.carry_out(actions);
+            }
+            self.publish();
+            self.look_after_drains(now);
+            if self.events.is_empty() {
                 break;
             }
-            self.carry_out(actions);
         }
-        self.publish();
     }
 
     fn next_due(&self) -> Duration {
@@ -239,7 +245,9 @@ impl Core {
         self.reap();
         self.look_at_instances(now);
         self.look_at_parts(now);
-        self.look_after_drains(now);
+        if self.beats % BEATS_A_LOG == 0 {
+            crate::log::bound_own(&self.layout.logs().join("grace.log"));
+        }
     }
 
     /// This process did not run: clocks of others go on from here.

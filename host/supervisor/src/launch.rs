@@ -13,7 +13,7 @@ use grace_os::leftovers::MARKER;
 use grace_os::notify::NotifySocket;
 use grace_os::spawn::{Child, DEFAULT_PATH, Session, Spawn};
 use grace_os::user::{self, User};
-use grace_os::{clock, fifo, listen, port, umask};
+use grace_os::{Signal, clock, fifo, listen, pidfd, port, umask};
 use grace_plan::restart::Event;
 
 use crate::core::{Core, Message};
@@ -75,7 +75,11 @@ impl Core {
             instance: id.clone(),
             generation,
         };
-        let watch = watch::death(&child.handle, &messages, death).map_err(|e| e.to_string())?;
+        let watch = watch::death(&child.handle, &messages, death).map_err(|error| {
+            // A process that nobody watches must not run.
+            let _ = pidfd::send_signal(&child.handle, Signal::Kill);
+            error.to_string()
+        })?;
         self.link.store(&format!("pidfd:{id}"), &child.handle);
         self.record(What::Spawned {
             subject,

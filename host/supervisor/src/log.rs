@@ -207,6 +207,22 @@ impl Files {
     }
 }
 
+/// Bounds the log of Grace's own processes, which all append to one open file: its content is
+/// put aside and the file emptied.
+pub(crate) fn bound_own(path: &Path) {
+    let grown = fs::metadata(path).is_ok_and(|meta| meta.len() > 4 * FILE_BYTES);
+    if !grown {
+        return;
+    }
+    let aside = path.with_extension("log.1");
+    let emptied = fs::copy(path, &aside)
+        .and_then(|_| OpenOptions::new().write(true).open(path))
+        .and_then(|file| file.set_len(0));
+    if let Err(error) = emptied {
+        tracing::warn!(%error, "{} grows", path.display());
+    }
+}
+
 fn last_bytes(file: &File) -> Vec<u8> {
     let size = file.metadata().map_or(0, |meta| meta.len());
     let from = size.saturating_sub(TAIL);
@@ -227,4 +243,85 @@ fn last_bytes(file: &File) -> Vec<u8> {
 fn drain(mut fifo: &File) -> u64 {
     let mut bytes = vec![0; 64 * 1024];
     fifo.read(&mut bytes).map_or(0, |count| count as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn lines(fifo_path: &Path, text: &str) {
+        let writer = fifo::open_writer(fifo_path).unwrap();
+        File::from(writer).write_all(text.as_bytes()).unwrap();
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_last_lines_are_whole_lines_and_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
+        runtime().block_on(async {
+            let output = Output::open(&fifo, &log).unwrap();
+            let text: String = (0..2_000)
+                .map(|number| format!("line {number}\n"))
+                .collect();
+            lines(&fifo, &text);
+            let tail = output.tail();
+            assert!(
+                tail.len() <= 4 * 1024 && tail.starts_with("line "),
+                "{tail}"
+            );
+            assert!(tail.ends_with("line 1999\n"), "{tail}");
+            assert_eq!(fs::read_to_string(&log).unwrap(), text);
+        });
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_stops_no_worker() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        runtime().block_on(async {
+            // A device without room, as a full disk.
+            let output = Output::open(&fifo, Path::new("/dev/full")).unwrap();
+            for _ in 0..4 {
+                // More than a FIFO holds: it returns only if what is inside is taken out.
+                lines(&fifo, &"x".repeat(512 * 1024));
+                output.tail();
+            }
+            assert!(lock(&output.files).lost >= 4 * 512 * 1024);
+        });
+    }
+
+    #[test]
+    fn a_log_that_somebody_removed_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
+        runtime().block_on(async {
+            let output = Output::open(&fifo, &log).unwrap();
+            lines(&fifo, "one\n");
+            output.tail();
+            fs::remove_file(&log).unwrap();
+            lines(&fifo, "two\n");
+            assert_eq!(output.tail(), "two\n");
+            assert_eq!(fs::read_to_string(&log).unwrap(), "two\n");
+        });
+    }
+
+    #[test]
+    fn graces_own_log_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("grace.log");
+        fs::write(&log, vec![b'x'; 5 << 20]).unwrap();
+        bound_own(&log);
+        assert_eq!(fs::metadata(&log).unwrap().len(), 0);
+        let aside = dir.path().join("grace.log.1");
+        assert_eq!(fs::metadata(aside).unwrap().len(), 5 << 20);
+    }
 }

@@ -84,7 +84,14 @@ impl Part {
             name: self.name,
             pid: id.pid,
         };
-        let watch = watch::death(&handle, messages, death)?;
+        let watch = match watch::death(&handle, messages, death) {
+            Ok(watch) => watch,
+            Err(error) => {
+                // A process that nobody watches must not run.
+                let _ = pidfd::send_signal(&handle, Signal::Kill);
+                return Err(error.into());
+            }
+        };
         self.next_start = None;
         self.process = Some(Process {
             id,

@@ -19,6 +19,9 @@ pub(crate) struct Snapshot {
     pub boot_id: String,
     /// The host was shut down: nothing runs, and what failed gets a new chance.
     pub clean: bool,
+    /// A shutdown was begun: whoever reads this goes on with it.
+    #[serde(default)]
+    pub ending: bool,
     /// What the configuration said when `desired` was set.
     pub configured: BTreeMap<ServiceName, u32>,
     /// Instances wanted.

@@ -137,7 +137,7 @@ fn a_worker_that_dies_at_once_for_ever_is_given_up_with_backoff_and_its_last_wor
 
 #[test]
 fn a_command_that_does_not_exist_is_said_and_nothing_else_suffers() {
-    let mut shop = with_command("shop", vec!["no-such-program-here".into()]);
+    let mut shop = with_command("shop", vec!["/usr/bin/no-such-program-here".into()]);
     shop.restart.own_max = 1;
     shop.restart.backoff_min_ms = 10;
     let host = Host::new(vec![shop, service("api", &["idle"])]);
@@ -302,4 +302,47 @@ fn a_second_keeper_on_the_same_state_is_refused() {
         host.log()
     );
     assert_eq!(host.await_ready("shop-1").pid, pid);
+}
+
+#[test]
+fn after_a_shutdown_everything_starts_anew_and_numbers_go_on() {
+    let mut bad = with_command("bad", vec!["false".into()]);
+    bad.restart.own_max = 1;
+    bad.restart.backoff_min_ms = 10;
+    let host = Host::new(vec![service("shop", &["idle"]), bad]);
+    host.up();
+    let before = host.await_ready("shop-1");
+    let failed = host.await_state("bad-1", State::Failed);
+    host.down();
+    host.up();
+    let after = host.await_ready("shop-1");
+    assert_eq!(after.generation, before.generation + 1);
+    assert_eq!(after.restarts, 0);
+    // What had failed got another chance.
+    host.await_status("a new chance", |status| {
+        let it = status
+            .instances
+            .iter()
+            .find(|it| it.id.as_str() == "bad-1")?;
+        (it.generation > failed.generation).then_some(())
+    });
+}
+
+#[test]
+fn a_shutdown_goes_on_when_the_supervisor_is_killed_in_it() {
+    let script = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done".to_owned();
+    let mut shop = with_command("shop", vec!["sh".into(), "-c".into(), script]);
+    shop.stop_timeout_ms = 20_000;
+    let host = Host::new(vec![shop]);
+    host.up();
+    host.await_ready("shop-1");
+    let supervisor = host.pid_of("supervisor");
+    std::thread::scope(|scope| {
+        scope.spawn(|| host.ask(&grace_model::ipc::Request::Shutdown));
+        host.await_state("shop-1", State::Draining);
+        crate::host::kill_now(supervisor);
+    });
+    until("the end of everything", || {
+        host.remains().is_empty().then_some(())
+    });
 }

@@ -82,7 +82,7 @@ impl Machine {
             Ask::Restart(mode) => {
                 self.reason = "restarted by an operation".to_owned();
                 self.current = Some(Pending { op, ask });
-                self.end(mode, Next::Restart, now);
+                self.end(mode, Next::Restart, now, out);
             }
             Ask::Pause if paused => done(op, 0, out),
             Ask::Pause => {
@@ -107,7 +107,7 @@ impl Machine {
             }
             Ask::Release if paused => refuse(op, "it is paused; resume it instead", out),
             Ask::Release => {
-                self.hold = Hold::Free;
+                self.go_free();
                 done(op, 0, out);
             }
         }
@@ -124,9 +124,17 @@ impl Machine {
             self.hold = Hold::Resuming(now.saturating_add(RESUME_MS));
         } else {
             if matches!(self.hold, Hold::Paused) {
-                self.hold = Hold::Free;
+                self.go_free();
             }
             done(op, 0, out);
+        }
+    }
+
+    /// Back towards rotation: requests may be in flight from now on.
+    pub(super) fn go_free(&mut self) {
+        self.hold = Hold::Free;
+        if let Phase::Up(up) = &mut self.phase {
+            up.idle = false;
         }
     }
 

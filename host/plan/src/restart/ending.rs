@@ -10,11 +10,12 @@ use super::{
 
 impl Machine {
     /// Begins to end the process: first the proxy, then signals.
-    pub(super) fn end(&mut self, mode: StopMode, next: Next, now: u64) {
+    pub(super) fn end(&mut self, mode: StopMode, next: Next, now: u64, out: &mut Vec<Action>) {
         let drain_ms = self.policy.drain_timeout_ms;
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
+        let idle = up.idle;
         // Requests in flight on a stopped process never end: nothing to be graceful about.
         let mode = if up.stopped { StopMode::Kill } else { mode };
         let wait = match mode {
@@ -26,6 +27,10 @@ impl Machine {
             until: now.saturating_add(wait),
         };
         up.ending = Some(Ending { step, next });
+        // The proxy says once that nothing is in flight; a hold may have heard it already.
+        if idle {
+            self.signal_end(mode, now, out);
+        }
     }
 
     pub(super) fn retire(&mut self, mode: StopMode, now: u64, out: &mut Vec<Action>) {
@@ -44,10 +49,10 @@ impl Machine {
                 Some(ending) => {
                     ending.next = Next::Rest;
                     if mode == StopMode::Kill && !matches!(ending.step, EndStep::Kill { .. }) {
-                        self.end(mode, Next::Rest, now);
+                        self.end(mode, Next::Rest, now, out);
                     }
                 }
-                None => self.end(mode, Next::Rest, now),
+                None => self.end(mode, Next::Rest, now, out),
             },
         }
     }
@@ -57,6 +62,7 @@ impl Machine {
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
+        up.idle = up.ending.is_some() || self.hold != Hold::Free;
         match &up.ending {
             Some(Ending {
                 step: EndStep::Traffic { mode, .. },

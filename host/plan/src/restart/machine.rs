@@ -282,12 +282,13 @@ impl Machine {
             },
             stopped: false,
             late: false,
+            idle: false,
             healthy_since: None,
             ending: None,
         });
         self.finish_restart(out);
         if let Some(mode) = self.retired.take() {
-            self.end(mode, Next::Rest, now);
+            self.end(mode, Next::Rest, now, out);
         }
     }
 
@@ -313,7 +314,7 @@ impl Machine {
         };
         up.stopped = stopped;
         if !stopped && matches!(self.hold, Hold::Resuming(_)) {
-            self.hold = Hold::Free;
+            self.go_free();
             self.finish(0, out);
         }
     }

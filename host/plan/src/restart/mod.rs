@@ -239,6 +239,8 @@ struct Up {
     stopped: bool,
     /// Its heartbeat is late.
     late: bool,
+    /// Out of rotation, and nothing is in flight since.
+    idle: bool,
     /// In good health without a break since then.
     healthy_since: Option<u64>,
     /// On its way out.

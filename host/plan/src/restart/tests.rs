@@ -441,6 +441,16 @@ fn a_quarantine_outlives_the_reflex_and_ends_with_a_restart() {
 }
 
 #[test]
+fn what_was_drained_already_is_restarted_without_waiting_again() {
+    let mut world = World::new();
+    world.ready();
+    world.ask("d", Ask::Drain);
+    world.drained();
+    world.ask("r", Ask::Restart(StopMode::Graceful));
+    assert_eq!(world.outcome("r"), Some(&Outcome::Done { number: 2 }));
+}
+
+#[test]
 fn an_instance_that_was_given_up_can_be_restarted_by_an_operation() {
     let mut world = World::new();
     world.starts = false;
