@@ -225,8 +225,10 @@ fn kill_healer_midway(
         }
         Ok(false)
     })();
-    // Whatever happened, the supervisor goes on.
-    signal("CONT", supervisor)?;
+    // Whatever happened, the supervisor goes on. One that stood too long was replaced meanwhile.
+    if judge::exists(supervisor) {
+        signal("CONT", supervisor)?;
+    }
     if done? {
         screen.note(
             &format!("the healer (pid {healer}) is killed in the middle of the restart"),

@@ -35,6 +35,11 @@ fn ask(port: u16, id: &str) -> Option<String> {
     String::from_utf8(answer).ok()
 }
 
+/// Whether there is such a process, stopped or not.
+pub fn exists(pid: u32) -> bool {
+    fs::metadata(format!("/proc/{pid}")).is_ok()
+}
+
 /// Whether the process lives and is not stopped.
 pub fn runs(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
