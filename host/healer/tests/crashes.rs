@@ -1,6 +1,12 @@
 //! Deaths of the healer at chosen points, clocks that jump, ledgers that break: nothing is
 //! lost, nothing is done twice, nothing stays stuck.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that falls has failed, as it should"
+)]
+
 mod support;
 
 use std::process::{Command, Stdio};

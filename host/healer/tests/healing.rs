@@ -247,6 +247,38 @@ fn a_second_finding_about_a_target_in_work_is_attached_and_runs_nothing_until_it
 }
 
 #[test]
+fn what_was_attached_to_a_run_that_failed_gets_an_incident_of_its_own() {
+    let mut scene = Scene::new();
+    scene.plugins.usual();
+    let (entered, go_on) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (own_entered, own_go_on) = (Arc::clone(&entered), Arc::clone(&go_on));
+    scene.plugins.action("probe.never", false, move |_, _| {
+        own_entered.store(true, Ordering::Release);
+        until("told to go on", || own_go_on.load(Ordering::Acquire));
+        Err(grace_model::plugin::PluginError::Other("still sick".to_owned()).into())
+    });
+    scene.playbook("hopeless.yaml", HOPELESS);
+    let errors = RESTART
+        .replace("id: restart\nversion", "id: errors\nversion")
+        .replace("instance-crash", "error-rate");
+    scene.playbook("errors.yaml", &errors);
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    until("the playbook verifies", || entered.load(Ordering::Acquire));
+    scene.errs("shop-1");
+    until("the other finding is attached", || {
+        healer.kinds("inc-1").contains(&"related".to_owned())
+    });
+    go_on.store(true, Ordering::Release);
+    healer.becomes("inc-1", S::Escalated);
+    let own = healer.incident("its own incident", |i| i.finding.kind == "error-rate");
+    healer.becomes(own.id.as_str(), S::Resolved);
+}
+
+#[test]
 fn without_healing_incidents_open_and_stay_open() {
     let mut scene = Scene::new();
     scene.config.healing.playbooks = false;

@@ -8,6 +8,7 @@ mod sample;
 mod tests;
 mod write;
 
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -64,6 +65,7 @@ pub struct Files {
     ledger: Arc<Ledger>,
     clock: Arc<dyn Clock>,
     sampler: Mutex<sample::Sampler>,
+    marks: Mutex<HashMap<PathBuf, Option<Good>>>,
     /// One writer of configuration at a time.
     writing: Mutex<()>,
 }
@@ -86,6 +88,7 @@ impl Files {
             ledger,
             clock,
             sampler: Mutex::new(sample::Sampler::default()),
+            marks: Mutex::new(HashMap::new()),
             writing: Mutex::new(()),
         })
     }

@@ -7,11 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use grace_ledger::Queries;
 use grace_model::instance::{InstanceView, State};
 use grace_model::plugin::{Field, Observation};
 
-use super::{Declared, Files, Good, good_key, look, real_path};
+use super::{Declared, Files, look, real_path};
 
 /// Timestamps of files are no finer than a tick; for this long a same timestamp proves nothing.
 const FRESH_MS: u64 = 2_000;
@@ -102,8 +101,8 @@ impl Files {
                 seen
             }
         };
-        let mut good: Option<Good> = match self.ledger.get(&good_key(file)) {
-            Ok(stored) => stored.and_then(|json| serde_json::from_value(json).ok()),
+        let mut good = match self.good(file) {
+            Ok(good) => good,
             Err(e) => {
                 tracing::warn!(path = %file.path.display(), cause = %e, "the good mark cannot be read");
                 return;
@@ -114,12 +113,7 @@ impl Files {
                 Ok(paths) => sampled.baselines.extend(paths),
                 Err(e) => tracing::warn!(instance = %view.id, cause = %e, "no baseline taken"),
             }
-            good = self
-                .ledger
-                .get(&good_key(file))
-                .ok()
-                .flatten()
-                .and_then(|json| serde_json::from_value(json).ok());
+            good = self.good(file).ok().flatten();
         }
         let told = Told {
             at_ms: steady,

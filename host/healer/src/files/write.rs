@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::sync::PoisonError;
 
 use grace_ledger::{LedgerError, Queries};
 use grace_model::id::{IncidentId, InstanceId, OpId};
@@ -102,6 +103,8 @@ impl Files {
                 Ok(())
             })
             .map_err(|e| unavailable(&e))?;
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(file.path.clone(), Some(good));
         Ok(hash)
     }
 

@@ -232,6 +232,7 @@ impl Runner {
                 }
                 End::Failed { reason } => {
                     draft.become_(&run.incident, IncidentState::Escalated, reason)?;
+                    self.open_related(draft, run)?;
                     Ok(None)
                 }
                 End::Fallback { playbook, reason } => match self.shelf.usable(playbook) {
@@ -245,6 +246,7 @@ impl Runner {
                         let why =
                             format!("{reason}; and playbook {playbook} cannot run: {problem}");
                         draft.become_(&run.incident, IncidentState::Escalated, &why)?;
+                        self.open_related(draft, run)?;
                         Ok(None)
                     }
                 },
@@ -254,6 +256,31 @@ impl Runner {
         let (run, playbook) = (&run.id, &run.playbook.id);
         tracing::info!(%run, %playbook, ?end, "a playbook ended");
         Ok(next)
+    }
+
+    /// What was found beside the incident while its run held the target was taken for a part of
+    /// it. The run has failed, so it may be what is really wrong: each gets its own incident,
+    /// also one that is found only once.
+    fn open_related(&self, draft: &mut Draft<'_, '_>, run: &Run) -> Result<()> {
+        let entries = draft.tx().entries_of(&run.incident)?;
+        let of_this = entries
+            .rsplit(|entry| entry.kind == "run-started")
+            .next()
+            .unwrap_or(&[]);
+        for entry in of_this.iter().filter(|entry| entry.kind == "related") {
+            let body = &entry.body;
+            let finding = body.get("finding").cloned().unwrap_or_default();
+            let Ok(finding) = serde_json::from_value::<Finding>(finding) else {
+                continue;
+            };
+            let detector = body
+                .get("detector")
+                .and_then(|d| d.as_str())
+                .unwrap_or_default();
+            let service = self.reach.service_of(&finding.target);
+            draft.take(&service, detector, &finding)?;
+        }
+        Ok(())
     }
 
     /// None: the healer ends before the outcome is known.

@@ -150,11 +150,14 @@ pub enum KernelFailure {
     },
 }
 
+/// A kernel and its thread, until somebody waits for that.
+type Housed = (Arc<Pulse>, Option<JoinHandle<()>>);
+
 /// All kernels of this process.
 pub struct House {
     clock: Arc<dyn Clock>,
     stop: Arc<Stop>,
-    kernels: Mutex<Vec<(Arc<Pulse>, Option<JoinHandle<()>>)>>,
+    kernels: Mutex<Vec<Housed>>,
     failure: Arc<Mutex<Option<KernelFailure>>>,
 }
 

@@ -2,6 +2,14 @@
 //! journals that the test writes. Everything in a temporary directory.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that falls has failed, as it should"
+)]
 
 pub mod clock;
 pub mod plugins;
