@@ -170,6 +170,7 @@ impl Views {
         }
         let now_ms = self.reach.clock.steady_ms();
         let service = self.reach.service_of(&target);
+        let _until_a_thread_has_it = self.crew.hand_over();
         let run: Run = desk
             .change(|draft| {
                 let id = match &for_incident {

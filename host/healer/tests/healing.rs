@@ -184,6 +184,22 @@ fn what_comes_back_soon_is_the_same_incident_and_a_cooldown_holds_its_playbook()
 }
 
 #[test]
+fn an_instance_that_dies_again_and_again_is_healed_every_time() {
+    let mut scene = Scene::new();
+    scene.plugins.usual();
+    scene.playbook("restart.yaml", &format!("{RESTART}cooldown: 0s\n"));
+    let healer = scene.start();
+    for recurrences in 0..20 {
+        scene.dies("shop-1", 9);
+        healer.incident("healed again", |i| {
+            i.recurrences == recurrences && i.state == S::Resolved
+        });
+    }
+    assert_eq!(scene.supervisor.effects().len(), 20);
+    assert_eq!(healer.views.incidents().len(), 1);
+}
+
+#[test]
 fn what_comes_back_late_is_a_new_incident() {
     let mut scene = Scene::new();
     scene.config.healing.reopen_ms = 0;

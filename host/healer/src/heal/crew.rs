@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub const MOST: usize = 16;
 pub struct Crew {
     runner: Arc<Runner>,
     at_work: Mutex<HashMap<RunId, Job>>,
+    /// Held from the moment a run is stored until a thread has it, so that nobody takes it for
+    /// one that was left behind.
+    handing_over: Mutex<()>,
 }
 
 struct Job {
@@ -40,7 +43,15 @@ impl Crew {
         Self {
             runner,
             at_work: Mutex::new(HashMap::new()),
+            handing_over: Mutex::new(()),
         }
+    }
+
+    /// To be held while a run is stored and given to a thread, or looked for.
+    pub fn hand_over(&self) -> MutexGuard<'_, ()> {
+        self.handing_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a stored run to a thread of its own. One that is carried already is left alone.
@@ -53,10 +64,7 @@ impl Crew {
         when_done: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<()> {
         let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        if at_work
-            .values()
-            .any(|job| job.incident == run.incident && !job.thread.is_finished())
-        {
+        if at_work.contains_key(&run.id) {
             return Ok(());
         }
         let (id, incident) = (run.id.clone(), run.incident.clone());
@@ -121,7 +129,9 @@ impl Crew {
                 .join()
                 .err()
                 .map(|panic| panic_text(panic.as_ref()));
-            if !self.runner.stop.load(Ordering::Acquire) {
+            // A next run of the same incident may have begun before this look at the last one.
+            let carried_on = at_work.values().any(|other| other.incident == job.incident);
+            if !carried_on && !self.runner.stop.load(Ordering::Acquire) {
                 self.close_if_open(&id, &job.incident, fell)?;
             }
             let (ok, ended_ms) = reach.desk.look(|board| {

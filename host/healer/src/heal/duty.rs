@@ -74,6 +74,9 @@ impl Duty {
         bell: &Arc<dyn Fn() + Send + Sync>,
     ) -> Result<bool> {
         freed.extend(self.crew.reap()?);
+        if self.someone_is_left_behind() {
+            self.pick_up(bell)?;
+        }
         let desk = &self.reach.desk;
         let now_ms = self.reach.clock.steady_ms();
         freed.retain(|_, freed| now_ms.saturating_sub(freed.at_ms) < self.timing.escalate_ms);
@@ -108,6 +111,7 @@ impl Duty {
         let desk = &self.reach.desk;
         match decision {
             Decision::Run(id, playbook, why) => {
+                let _until_a_thread_has_it = self.crew.hand_over();
                 let run = desk.change(|draft| {
                     let Some(incident) = draft.get(&id) else {
                         return Ok(None);
@@ -131,10 +135,20 @@ impl Duty {
         Ok(())
     }
 
+    /// An incident in work that nobody works on: the machine gave no thread.
+    fn someone_is_left_behind(&self) -> bool {
+        let _nobody_begins_one_meanwhile = self.crew.hand_over();
+        let in_work: Vec<IncidentId> = self.reach.desk.look(|board| {
+            let in_work = board.unresolved().filter(|i| crate::desk::in_work(i.state));
+            in_work.map(|i| i.id.clone()).collect()
+        });
+        in_work.iter().any(|id| !self.crew.carries(id))
+    }
+
     fn carry(&self, run: Run, bell: &Arc<dyn Fn() + Send + Sync>) {
         let (id, bell) = (run.id.clone(), Arc::clone(bell));
         if let Err(e) = self.crew.carry(run, move || bell()) {
-            // It is in the ledger: the next start of the kernel picks it up.
+            // It is in the ledger: a later round picks it up.
             tracing::error!(run = %id, cause = %e, "no thread for a run");
         }
     }
@@ -143,6 +157,7 @@ impl Duty {
     /// nobody holds although their state says so.
     fn pick_up(&self, bell: &Arc<dyn Fn() + Send + Sync>) -> Result<()> {
         let desk = &self.reach.desk;
+        let _nobody_begins_one_meanwhile = self.crew.hand_over();
         for stored in desk.ledger().runs_unfinished()? {
             if self.crew.carries(&stored.incident) {
                 continue;
