@@ -32,6 +32,9 @@ fn main() -> ExitCode {
     };
     choice.write_global();
     let json = cli.globals.json;
+    if !matches!(cli.command, cli::Command::Internal(_)) {
+        log::of_command();
+    }
     match cli.command.run(&cli.globals) {
         Ok(code) => code,
         Err(problem) => show::problem(&problem, json),

@@ -161,7 +161,7 @@ pub fn status(layout: &Layout) -> Result<FleetStatus, Problem> {
 
 /// That no host runs here.
 pub fn not_up(layout: &Layout) -> Problem {
-    Problem::no(
+    Problem::new(
         format!("no host is up in {}", layout.root().display()),
         "`grace up` starts it; `--state DIR` or `--config FILE` names another",
     )

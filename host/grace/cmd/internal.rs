@@ -4,11 +4,9 @@ mod healer;
 mod precompile;
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use grace_model::layout::Layout;
 
 use crate::log;
 use crate::place::Globals;
@@ -48,28 +46,29 @@ impl Internal {
                 "`grace up` starts them",
             ));
         };
-        let file = Layout::new(&state).logs().join("grace.log");
         match which {
-            Which::Keeper => process(&file, "keeper", || grace_supervisor::keeper::main(&state)),
-            Which::Supervisor => process(&file, "supervisor", || grace_supervisor::main(&state)),
-            Which::Proxy => process(&file, "proxy", || grace_proxy::main(&state)),
-            Which::Healer => process(&file, "healer", || healer::main(&state)),
+            Which::Keeper => process("keeper", || grace_supervisor::keeper::main(&state)),
+            Which::Supervisor => process("supervisor", || grace_supervisor::main(&state)),
+            Which::Proxy => process("proxy", || grace_proxy::main(&state)),
+            Which::Healer => process("healer", || healer::main(&state)),
             Which::Precompile(_) => Ok(ExitCode::SUCCESS),
         }
     }
 }
 
 fn process<E: std::fmt::Display>(
-    file: &Path,
     name: &'static str,
     main: impl FnOnce() -> Result<(), E>,
 ) -> Outcome {
-    log::to_file(file, name);
-    main().map(|()| ExitCode::SUCCESS).map_err(|error| {
-        let text = error.to_string();
-        tracing::error!("ends: {text}");
-        Problem::new(format!("{name}: {text}"), "")
-    })
+    log::of_process(name);
+    match main() {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            // Into the log with its time; nobody looks at a terminal here.
+            tracing::error!("ends: {error}");
+            Ok(ExitCode::from(2))
+        }
+    }
 }
 
 /// The sample worker and the load take their arguments as they are: none of them is ours.

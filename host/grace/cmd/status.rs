@@ -15,7 +15,7 @@ use crate::supervisor;
 pub struct Status {}
 
 impl Status {
-    /// Shows it. 1 when no host is up.
+    /// Shows it.
     pub fn run(self, globals: &Globals) -> Outcome {
         let layout = globals.layout()?;
         let fleet = supervisor::status(&layout)?;

@@ -182,14 +182,20 @@ fn command(
         own_path.as_ref().unwrap_or(&around.path),
         &service.work_dir,
     ) {
-        Err(what) => faults.push(Fault::new(span, what)),
+        Err(what) => faults.push(Fault::new(
+            span,
+            format!("service {}: {what}", service.name),
+        )),
         Ok(found) => {
             let runner = service.user.as_deref().unwrap_or("nobody");
             if around.root
                 && let Ok(Some(runner)) = user::lookup(runner)
                 && let Some(what) = program::barrier(&found, &runner)
             {
-                faults.push(Fault::new(span, what));
+                faults.push(Fault::new(
+                    span,
+                    format!("service {}: {what}", service.name),
+                ));
             }
             *first = found.display().to_string();
         }

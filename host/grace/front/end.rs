@@ -1,6 +1,7 @@
 //! Ending a host: asked gently, and whatever does not listen is ended by pid and start time.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,9 @@ use crate::supervisor::{Alive, Line};
 
 /// Time beyond the services' own until a host counts as stuck.
 const MARGIN: Duration = Duration::from_secs(20);
-/// Time for a killed supervisor to be replaced by the keeper.
-const REPLACED: Duration = Duration::from_secs(5);
+/// Time for a supervisor that is being replaced by the keeper, beyond its answer's own; and for
+/// instances without one to end gently.
+const REPLACED: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What was ended.
@@ -37,34 +39,45 @@ pub fn end(layout: &Layout) -> Result<Ended, Problem> {
         return remains(layout);
     }
     let longest = longest(layout);
-    for _ in 0..2 {
+    let begun = Instant::now();
+    let mut replaced = false;
+    let (known, line) = loop {
         let asked = Line::connect(layout).and_then(|mut line| {
             let fleet = line.status()?;
             Ok((processes(&fleet), line))
         });
-        let (known, line) = match asked {
-            Ok(asked) => asked,
-            Err(_) => {
-                replace_silent_supervisor(layout);
-                continue;
-            }
+        let error = match asked {
+            Ok(asked) => break asked,
+            Err(error) => error,
         };
-        if let Err(error) = line.shutdown(longest) {
+        let silent = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if silent && !replaced {
+            replaced = true;
+            kill_supervisor(layout);
+        } else if begun.elapsed() > REPLACED || (silent && replaced) {
             return Err(Problem::new(
-                format!(
-                    "the host did not end within {} s: {error}",
-                    longest.as_secs()
-                ),
-                "`grace status` shows what is left; `grace down` again goes on",
+                format!("the supervisor cannot be reached to end the host: {error}"),
+                super::start::with_log(layout),
             ));
         }
-        wait_gone(layout, &known)?;
-        return Ok(Ended::Host);
+        if !Alive::look(layout).any() {
+            return remains(layout);
+        }
+        std::thread::sleep(LOOK);
+    };
+    if let Err(error) = line.shutdown(longest) {
+        return Err(Problem::new(
+            format!(
+                "the host did not end within {} s: {error}",
+                longest.as_secs()
+            ),
+            "`grace status` shows what is left; `grace down` again goes on",
+        ));
     }
-    Err(Problem::new(
-        "the supervisor cannot be reached to end the host",
-        super::start::with_log(layout),
-    ))
+    wait_gone(layout, &known)?;
+    // A supervisor that was only just replaced may not have known all of them.
+    remains(layout)?;
+    Ok(Ended::Host)
 }
 
 /// How long a graceful end may take by the configuration that runs.
@@ -91,23 +104,9 @@ fn processes(fleet: &FleetStatus) -> Vec<ProcessId> {
 }
 
 /// One that is stopped or stuck cannot end anything; the keeper has another at once.
-fn replace_silent_supervisor(layout: &Layout) {
-    let Some(pid) = Alive::look(layout).supervisor else {
-        std::thread::sleep(LOOK);
-        return;
-    };
-    let Some(id) = process::identity(pid) else {
-        return;
-    };
-    kill(&id);
-    let begun = Instant::now();
-    while begun.elapsed() < REPLACED {
-        if Alive::look(layout).supervisor.is_some_and(|now| now != pid)
-            && Line::connect(layout).is_ok()
-        {
-            return;
-        }
-        std::thread::sleep(LOOK);
+fn kill_supervisor(layout: &Layout) {
+    if let Some(id) = Alive::look(layout).supervisor.and_then(process::identity) {
+        kill(&id);
     }
 }
 

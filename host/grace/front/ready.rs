@@ -148,8 +148,13 @@ fn not_ready(layout: &Layout, fleet: &FleetStatus) -> NotReady {
         if lines.is_empty() {
             text.push_str("\n    it wrote nothing");
         }
-        for line in lines {
-            text.push_str(&format!("\n    | {line}"));
+        for (line, times) in folded(lines) {
+            let times = if times > 1 {
+                format!(" ({times} times)")
+            } else {
+                String::new()
+            };
+            text.push_str(&format!("\n    | {line}{times}"));
         }
     }
     if more > 0 {
@@ -164,6 +169,18 @@ fn not_ready(layout: &Layout, fleet: &FleetStatus) -> NotReady {
         problem,
         nothing_serves: fleet.services.iter().all(|one| one.ready == 0),
     }
+}
+
+/// Equal lines in a row as one: a program that dies at once says the same each time.
+fn folded(lines: Vec<String>) -> Vec<(String, usize)> {
+    let mut folded: Vec<(String, usize)> = Vec::new();
+    for line in lines {
+        match folded.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => folded.push((line, 1)),
+        }
+    }
+    folded
 }
 
 /// One line that is rewritten, on a terminal only.
@@ -226,7 +243,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
         std::fs::create_dir(layout.logs()).unwrap();
-        std::fs::write(layout.log(&"shop-1".into()), "one\nno database\n").unwrap();
+        std::fs::write(
+            layout.log(&"shop-1".into()),
+            "one\nno database\nno database\n",
+        )
+        .unwrap();
         let fleet = FleetStatus {
             processes: Vec::new(),
             instances: (1..=5)
@@ -250,7 +271,7 @@ mod tests {
         assert!(nothing_serves);
         for part in [
             "shop-1 is failed: exited with code 3",
-            "| no database",
+            "| no database (2 times)",
             "it wrote nothing",
             "and 2 more",
         ] {

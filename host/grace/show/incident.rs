@@ -92,6 +92,11 @@ fn collect(name: &str, value: &Value, parts: &mut Vec<String>) {
             }
         }
         Value::Array(list) if list.is_empty() => {}
+        Value::Array(list) if list.iter().all(|one| named(one).is_some()) => {
+            for (name, value) in list.iter().filter_map(named) {
+                collect(name, value, parts);
+            }
+        }
         Value::Array(_) => parts.push(format!("{name}={}", cut(&value.to_string(), LONGEST))),
         Value::String(text) if text.is_empty() => {}
         Value::String(text) if text.contains(char::is_whitespace) => {
@@ -100,6 +105,12 @@ fn collect(name: &str, value: &Value, parts: &mut Vec<String>) {
         Value::String(text) => parts.push(format!("{name}={}", cut(text, LONGEST))),
         other => parts.push(format!("{name}={other}")),
     }
+}
+
+/// A field of a finding or a receipt: `{"name": .., "value": ..}`.
+fn named(value: &Value) -> Option<(&str, &Value)> {
+    let map = value.as_object().filter(|map| map.len() == 2)?;
+    Some((map.get("name")?.as_str()?, map.get("value")?))
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -117,7 +128,8 @@ mod tests {
     fn a_body_is_told_by_its_values() {
         let value = serde_json::json!({
             "action": "fleet.restart", "params": {"target": "shop-1", "n": 2}, "none": null,
-            "why": "it hung", "list": [1, 2], "empty": ""
+            "why": "it hung", "list": [1, 2], "empty": "",
+            "evidence": [{"name": "pid", "value": 7}]
         });
         let text = body(&value);
         for part in [
@@ -126,6 +138,7 @@ mod tests {
             "n=2",
             "why=\"it hung\"",
             "list=[1,2]",
+            "pid=7",
         ] {
             assert!(text.contains(part), "{text}");
         }
