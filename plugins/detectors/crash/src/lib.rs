@@ -16,6 +16,10 @@ use exit::Exit;
 /// Deaths remembered of one instance; more than any sensible `repeats`.
 const MAX_DEATHS: usize = 32;
 
+/// Tails read in one batch. A full one costs half a million units of fuel, and when a whole
+/// fleet dies at once it is better to report all with less than to be stopped and report none.
+const MAX_TAILS: usize = 40;
+
 /// What is remembered of every instance.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Crash {
@@ -48,10 +52,11 @@ impl Detector for Crash {
     fn observe(&mut self, batch: &Batch) -> Result<Vec<Finding>> {
         let settings = Settings::read()?;
         let mut findings = Vec::new();
+        let mut tails = 0;
         for seen in &batch.observations {
             match seen.kind.as_str() {
                 "instance.exited" if seen.flag("wanted") != Some(true) => {
-                    findings.push(self.died(&settings, seen));
+                    findings.push(self.died(&settings, seen, &mut tails));
                 }
                 "instance.budget" => findings.push(self.given_up(seen)),
                 _ => {}
@@ -63,13 +68,14 @@ impl Detector for Crash {
 
 impl Crash {
     /// Every death is a finding of its own: deaths are events, not states that last.
-    fn died(&mut self, settings: &Settings, seen: &Observation) -> Finding {
+    fn died(&mut self, settings: &Settings, seen: &Observation, tails: &mut usize) -> Finding {
         let exit = Exit::read(seen.text("cause").unwrap_or("unknown"));
         let external = seen.flag("external").unwrap_or(false);
         // What a process wrote before it was killed from outside has nothing to do with it.
-        let line = if external {
+        let line = if external || *tails >= MAX_TAILS {
             None
         } else {
+            *tails += 1;
             tail::reason(seen.text("tail").unwrap_or(""))
         };
         let cause = match &line {

@@ -6,84 +6,108 @@ use grace_plugin_sdk::prelude::*;
 /// Characters kept of a line.
 const MAX_LINE: usize = 160;
 
-/// Words that mark a line as the reason, the surest first.
-const SURE: [&str; 8] = [
-    "panicked at",
-    "panic:",
-    "fatal error",
-    "Exception in thread",
-    "AddressSanitizer",
-    "assertion",
-    "Segmentation fault",
-    "terminate called",
-];
+/// How surely a line says why.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    Likely,
+    Sure,
+    /// The exception comes after it.
+    Traceback,
+}
 
-/// Words that mark a line as a likely reason.
-const LIKELY: [&str; 12] = [
-    "error",
-    "exception",
-    "fatal",
-    "abort",
-    "cannot",
-    "could not",
-    "failed",
-    "refused",
-    "denied",
-    "in use",
-    "not found",
-    "unable",
-];
+/// Marks by their first two letters, in lower case. A tail is gone over once, and few of its
+/// bytes are looked at twice: a whole fleet may die in one batch, and the fuel is for all.
+fn marks(first: u8, second: u8) -> &'static [(&'static [u8], Mark)] {
+    use Mark::{Likely, Sure, Traceback};
+    match (first, second) {
+        (b'a', b'b') => &[(b"abort", Likely)],
+        (b'a', b'd') => &[(b"addresssanitizer", Sure)],
+        (b'a', b's') => &[(b"assertion", Sure)],
+        (b'c', b'a') => &[(b"cannot", Likely)],
+        (b'c', b'o') => &[(b"could not", Likely)],
+        (b'd', b'e') => &[(b"denied", Likely)],
+        (b'e', b'r') => &[(b"error", Likely)],
+        (b'e', b'x') => &[(b"exception in thread", Sure), (b"exception", Likely)],
+        (b'f', b'a') => &[
+            (b"fatal error", Sure),
+            (b"fatal", Likely),
+            (b"failed", Likely),
+        ],
+        (b'i', b'n') => &[(b"in use", Likely)],
+        (b'n', b'o') => &[(b"not found", Likely)],
+        (b'p', b'a') => &[(b"panicked at", Sure), (b"panic:", Sure)],
+        (b'r', b'e') => &[(b"refused", Likely)],
+        (b's', b'e') => &[(b"segmentation fault", Sure)],
+        (b't', b'e') => &[(b"terminate called", Sure)],
+        (b't', b'r') => &[(b"traceback (most recent call last)", Traceback)],
+        (b'u', b'n') => &[(b"unable", Likely)],
+        _ => &[],
+    }
+}
 
-/// The line that says why, made stable; none when no line does.
+fn mark(line: &str) -> Option<Mark> {
+    let bytes = line.as_bytes();
+    let mut best = None;
+    let mut inside = false;
+    for (place, letter) in bytes.iter().enumerate() {
+        // Only where a word begins, also the second one of `TypeError`.
+        let begins = !(inside && letter.is_ascii_lowercase());
+        inside = letter.is_ascii_lowercase();
+        if !begins || !letter.is_ascii_alphabetic() {
+            continue;
+        }
+        let rest = bytes.get(place..).unwrap_or_default();
+        let &[first, second, ..] = rest else { break };
+        for (word, mark) in marks(first.to_ascii_lowercase(), second.to_ascii_lowercase()) {
+            if rest
+                .get(..word.len())
+                .is_some_and(|there| there.eq_ignore_ascii_case(word))
+            {
+                best = best.max(Some(*mark));
+            }
+        }
+    }
+    best
+}
+
+/// The line that says why, made stable; none when no line does. The surest one wins, of equals
+/// the last.
 pub fn reason(tail: &str) -> Option<String> {
     let lines: Vec<&str> = tail
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    python(&lines)
-        .or_else(|| sure(&lines))
-        .or_else(|| likely(&lines))
-        .map(|line| stable(&line))
-        .filter(|line| !line.is_empty())
+    let (at, mark) = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(at, line)| mark(line).map(|mark| (at, mark)))
+        .max_by_key(|(_, mark)| *mark)?;
+    let line = *lines.get(at)?;
+    let line = match mark {
+        Mark::Traceback => exception(&lines, at).unwrap_or(line).to_owned(),
+        Mark::Sure => panic(&lines, at).unwrap_or_else(|| line.to_owned()),
+        Mark::Likely => line.to_owned(),
+    };
+    Some(stable(&line)).filter(|line| !line.is_empty())
 }
 
 /// After a Python traceback the first line that is not indented names the exception.
-fn python(lines: &[&str]) -> Option<String> {
-    let start = lines
-        .iter()
-        .rposition(|line| line.contains("Traceback (most recent call last)"))?;
-    let line = lines
-        .iter()
-        .skip(start + 1)
-        .find(|line| !line.starts_with([' ', '\t']))?;
-    Some((*line).to_owned())
-}
-
-fn sure(lines: &[&str]) -> Option<String> {
-    let at = lines
-        .iter()
-        .rposition(|line| SURE.iter().any(|mark| line.contains(mark)))?;
-    let line = *lines.get(at)?;
-    // Rust writes the thread's name and number first and the message on the next line.
-    if let Some(place) = line.find("panicked at") {
-        let place = line.get(place..)?;
-        let message = lines.get(at + 1).filter(|_| place.ends_with(':'));
-        return Some(match message {
-            Some(message) => format!("{place} {}", message.trim()),
-            None => place.to_owned(),
-        });
-    }
-    Some(line.to_owned())
-}
-
-fn likely(lines: &[&str]) -> Option<String> {
+fn exception<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
     lines
         .iter()
-        .rfind(|line| {
-            let line = line.to_ascii_lowercase();
-            LIKELY.iter().any(|mark| line.contains(mark))
-        })
-        .map(|line| (*line).to_owned())
+        .skip(at + 1)
+        .find(|line| !line.starts_with([' ', '\t']))
+        .copied()
+}
+
+/// Rust writes the thread's name and number first, and the message on the next line.
+fn panic(lines: &[&str], at: usize) -> Option<String> {
+    let line = lines.get(at)?;
+    let place = line.get(line.find("panicked at")?..)?;
+    match lines.get(at + 1).filter(|_| place.ends_with(':')) {
+        Some(message) => Some(format!("{place} {}", message.trim())),
+        None => Some(place.to_owned()),
+    }
 }
 
 /// The same text for the same failure: numbers and hex runs become `#`, paths lose their
@@ -94,9 +118,13 @@ fn stable(line: &str) -> String {
         let word = base_name(word);
         words.push(numbers(&word));
     }
-    let line = words.join(" ");
-    // A time stamp in front is only `#`, `-`, `:` and the like by now.
-    let line = line.trim_start_matches(|letter: char| "#-:.,/TZ[]+ ".contains(letter));
+    // A time stamp in front is no word any more.
+    let stamp = |word: &String| word.chars().all(|letter| "#-:.,/TZ[]+".contains(letter));
+    let line = words
+        .into_iter()
+        .skip_while(stamp)
+        .collect::<Vec<_>>()
+        .join(" ");
     line.chars().take(MAX_LINE).collect()
 }
 
@@ -183,6 +211,16 @@ mod tests {
     fn addresses_and_ids_are_no_part_of_the_line() {
         let line = reason("fatal error at 0x7ffee4 in session 8f14e45fceea167a").unwrap();
         assert_eq!(line, "fatal error at # in session #");
+    }
+
+    #[test]
+    fn words_that_begin_inside_a_word_are_found_only_at_a_capital() {
+        assert_eq!(
+            reason("TypeError: x is not a function").unwrap(),
+            "TypeError: x is not a function"
+        );
+        assert_eq!(reason("ERROR no stock").unwrap(), "ERROR no stock");
+        assert_eq!(reason("terrorist mirrored"), None);
     }
 
     #[test]

@@ -78,6 +78,24 @@ fn a_used_up_budget_is_flapping_and_names_the_last_cause() {
 }
 
 #[test]
+fn when_a_whole_fleet_dies_at_once_every_death_is_found() {
+    let deaths = (0..100).map(|n| {
+        let mut death = exited(&format!("shop-{n}"), "code:1", false);
+        death.fields.retain(|field| field.name != "tail");
+        death.with("tail", "error: no stock")
+    });
+    let found = Bench::<Crash>::new().observe(1_000, deaths);
+    assert_eq!(found.len(), 100);
+    assert_eq!(
+        found
+            .iter()
+            .filter(|found| found.text("line").is_some())
+            .count(),
+        crate::MAX_TAILS
+    );
+}
+
+#[test]
 fn a_wrong_setting_is_an_error_that_names_it() {
     let mut bench = Bench::<Crash>::new().setting("window", "soon");
     let error = bench.try_observe(1, []).unwrap_err();

@@ -3,16 +3,17 @@
 
 #![cfg_attr(target_family = "wasm", no_std)]
 
+mod siblings;
 #[cfg(test)]
 mod tests;
 
 use grace_plugin_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use siblings::Siblings;
+
 /// Weight of the past when learning: 15 of 16 parts.
 const PAST: u64 = 15;
-/// A sibling's last window is what it does now for this long.
-const FRESH_MS: u64 = 5_000;
 
 /// What is remembered of every instance.
 #[derive(Default, Serialize, Deserialize)]
@@ -79,9 +80,10 @@ impl Settings {
 impl Detector for Latency {
     fn observe(&mut self, batch: &Batch) -> Result<Vec<Finding>> {
         let settings = Settings::read()?;
+        let siblings = Siblings::of(&self.instances, &settings, batch.now);
         for seen in &batch.observations {
             match seen.kind.as_str() {
-                "instance.traffic" => self.traffic(&settings, seen),
+                "instance.traffic" => self.traffic(&settings, &siblings, seen),
                 // A new process has to warm up, and an old one's slowness is not its own. What
                 // is usual stays: it is the same program.
                 "instance.spawned" | "instance.exited" => {
@@ -109,13 +111,13 @@ impl Detector for Latency {
 }
 
 impl Latency {
-    fn traffic(&mut self, settings: &Settings, seen: &Observation) {
+    fn traffic(&mut self, settings: &Settings, siblings: &Siblings, seen: &Observation) {
         let requests = seen.count("requests");
         let service = seen.text("service").unwrap_or("");
         if requests < settings.min_requests {
             return;
         }
-        let usual = self.usual(settings, seen, service);
+        let usual = siblings.usual(&seen.target, service);
         let p99_us = seen.count("p99_us");
 
         let instance = self.instances.touch(&seen.target, seen.at);
@@ -149,30 +151,6 @@ impl Latency {
                 / (PAST + 1)
         };
         instance.windows = instance.windows.saturating_add(1);
-    }
-
-    /// The median of what is usual for the siblings, or of what they do now if that is slower;
-    /// what is usual for itself when it has none.
-    fn usual(&self, settings: &Settings, seen: &Observation, service: &str) -> Option<u64> {
-        let learned = |instance: &Instance| instance.windows >= settings.learn;
-        let mut siblings: Vec<u64> = self
-            .instances
-            .iter()
-            .filter(|(name, instance)| {
-                *name != seen.target && instance.service == service && learned(instance)
-            })
-            .map(|(_, instance)| {
-                let now = seen.at <= instance.seen_at.saturating_add(FRESH_MS);
-                instance.usual_us.max(if now { instance.p99_us } else { 0 })
-            })
-            .collect();
-        siblings.sort_unstable();
-        siblings.get(siblings.len() / 2).copied().or_else(|| {
-            self.instances
-                .get(&seen.target)
-                .filter(|instance| learned(instance))
-                .map(|instance| instance.usual_us)
-        })
     }
 }
 
