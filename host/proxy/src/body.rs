@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -19,14 +20,20 @@ pub(crate) enum UpBody {
     /// There is none.
     Empty,
     /// Passed on and forgotten.
-    Through(Incoming, Rc<ClientFault>),
+    Through(Incoming, Rc<Upload>),
     /// Passed on and kept.
     Kept(Reader),
 }
 
-/// Whether it was the client who broke its body off.
-#[derive(Debug, Default)]
-pub(crate) struct ClientFault(Cell<bool>);
+/// How far a client has come with its body.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// It was the client who broke it off.
+    failed: Cell<bool>,
+    ended: Cell<bool>,
+    /// When the last of it came.
+    latest: Cell<Instant>,
+}
 
 /// A body that can be read again as long as it is short enough.
 #[derive(Debug)]
@@ -37,8 +44,7 @@ pub(crate) struct Store {
     kept: RefCell<Vec<Bytes>>,
     size: Cell<u64>,
     over: Cell<bool>,
-    ended: Cell<bool>,
-    pub(crate) fault: Rc<ClientFault>,
+    upload: Rc<Upload>,
 }
 
 /// One reading of a store.
@@ -57,14 +63,35 @@ pub(crate) enum UpBodyError {
     NotKept,
 }
 
-impl ClientFault {
-    pub(crate) fn happened(&self) -> bool {
-        self.0.get()
+impl Upload {
+    pub(crate) fn begin(now: Instant) -> Self {
+        Self {
+            failed: Cell::new(false),
+            ended: Cell::new(false),
+            latest: Cell::new(now),
+        }
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    pub(crate) fn latest(&self) -> Instant {
+        self.latest.get()
+    }
+
+    fn came(&self, last: bool) {
+        self.latest.set(Instant::now());
+        self.ended.set(last);
     }
 }
 
 impl Store {
-    pub(crate) fn new(client: Incoming, limit: u64, fault: Rc<ClientFault>) -> Self {
+    pub(crate) fn new(client: Incoming, limit: u64, upload: Rc<Upload>) -> Self {
         let hint = client.size_hint();
         Self {
             client: RefCell::new(client),
@@ -73,8 +100,7 @@ impl Store {
             limit,
             kept: RefCell::default(),
             size: Cell::new(0),
-            ended: Cell::new(false),
-            fault,
+            upload,
         }
     }
 
@@ -87,8 +113,8 @@ impl Store {
 
     /// Whether all of it is here. A body that may still fit is read to its end first.
     pub(crate) async fn whole(&self) -> bool {
-        while !self.ended.get() {
-            if self.over.get() || self.fault.happened() {
+        while !self.upload.ended() {
+            if self.over.get() || self.upload.failed() {
                 return false;
             }
             if !matches!(poll_fn(|cx| self.poll_client(cx)).await, Some(Ok(_)) | None) {
@@ -108,11 +134,11 @@ impl Store {
                     Err(_) => continue,
                 },
                 Some(Err(error)) => {
-                    self.fault.0.set(true);
+                    self.upload.failed.set(true);
                     return Poll::Ready(Some(Err(UpBodyError::Client(error))));
                 }
                 None => {
-                    self.ended.set(true);
+                    self.upload.came(true);
                     return Poll::Ready(None);
                 }
             };
@@ -125,9 +151,7 @@ impl Store {
             if !self.over.get() {
                 self.kept.borrow_mut().push(data.clone());
             }
-            if self.client.borrow().is_end_stream() {
-                self.ended.set(true);
-            }
+            self.upload.came(self.client.borrow().is_end_stream());
             return Poll::Ready(Some(Ok(data)));
         }
     }
@@ -143,7 +167,7 @@ impl Reader {
         if self.store.over.get() && self.at == 0 && self.store.size.get() > 0 {
             return Poll::Ready(Some(Err(UpBodyError::NotKept)));
         }
-        if self.store.ended.get() {
+        if self.store.upload.ended() {
             return Poll::Ready(None);
         }
         let data = ready!(self.store.poll_client(cx));
@@ -164,15 +188,21 @@ impl Body for UpBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UpBodyError>>> {
         match &mut *self {
             UpBody::Empty => Poll::Ready(None),
-            UpBody::Through(client, fault) => loop {
+            UpBody::Through(client, upload) => loop {
                 match ready!(Pin::new(&mut *client).poll_frame(cx)) {
-                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                    Some(Ok(frame)) if frame.is_data() => {
+                        upload.came(client.is_end_stream());
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        fault.0.set(true);
+                        upload.failed.set(true);
                         return Poll::Ready(Some(Err(UpBodyError::Client(error))));
                     }
-                    None => return Poll::Ready(None),
+                    None => {
+                        upload.came(true);
+                        return Poll::Ready(None);
+                    }
                 }
             },
             UpBody::Kept(reader) => reader
@@ -186,7 +216,7 @@ impl Body for UpBody {
             UpBody::Empty => true,
             UpBody::Through(client, _) => client.is_end_stream(),
             UpBody::Kept(reader) => {
-                reader.store.ended.get() && reader.at >= reader.store.kept.borrow().len()
+                reader.store.upload.ended() && reader.at >= reader.store.kept.borrow().len()
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::framing::{Scanner, Verdict};
 use crate::head::ClientHead;
 use crate::hub::Hub;
 use crate::pick::LocalService;
+use crate::socket::Socket;
 
 /// A connection without a request is closed after this.
 const IDLE_MAX: Duration = Duration::from_secs(75);
@@ -24,7 +25,7 @@ const IDLE_MAX: Duration = Duration::from_secs(75);
 /// A client's socket whose bytes are looked at as they come.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    stream: TcpStream,
+    stream: Socket,
     scanner: Scanner,
     verdict: Arc<Verdict>,
 }
@@ -66,7 +67,7 @@ struct Watch {
 impl ClientIo {
     pub(crate) fn new(stream: TcpStream, verdict: Arc<Verdict>) -> Self {
         Self {
-            stream,
+            stream: Socket::new(stream),
             scanner: Scanner::default(),
             verdict,
         }

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use grace_model::event::{ProcessState, What};
 use grace_model::id::{InstanceId, ServiceName};
-use grace_model::instance::State;
 use grace_model::ipc::{Answer, Request, Table};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::ServiceCells;
-use crate::eject::{Facts, Step, Trouble, most_out};
+use crate::eject::Trouble;
 use crate::endpoint::Endpoint;
 use crate::probe::Round;
 use crate::record::Record;
@@ -27,8 +26,6 @@ use crate::windows::Windows;
 const WINDOW: Duration = Duration::from_millis(500);
 /// How often ejected instances are looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// Suspects of one death are gathered for this long.
-const GATHER: Duration = Duration::from_millis(200);
 /// Names of suspects that are journalled.
 const SUSPECTS: usize = 16;
 /// News that wait for control: probes of a few hundred instances at once fit, and whoever has
@@ -71,7 +68,7 @@ pub(crate) struct Control {
     windows: Windows,
     window_start: Instant,
     seq: u64,
-    suspects: HashMap<u64, (Instant, Arc<Endpoint>, Vec<String>)>,
+    pub(crate) suspects: HashMap<u64, (Instant, Arc<Endpoint>, Vec<String>)>,
 }
 
 impl Control {
@@ -307,118 +304,6 @@ impl Control {
         for event in self.windows.take(length) {
             self.record.write(event);
         }
-    }
-
-    /// Looks at what is due: returns, trials, gathered suspects.
-    fn look(&mut self, now: Instant) {
-        let due: Vec<u64> = self
-            .suspects
-            .iter()
-            .filter(|(_, it)| now.saturating_duration_since(it.0) >= GATHER)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            if let Some((_, end, requests)) = self.suspects.remove(&id) {
-                self.record.write(What::Suspects {
-                    subject: end.subject.clone(),
-                    requests,
-                });
-            }
-        }
-        let retry = self.shared.routes.load().settings.retry;
-        let probed = self.probed_by_http();
-        let mut back = Vec::new();
-        for (id, watched) in &mut self.watched {
-            let facts = Facts {
-                probed: probed.contains(&watched.end.subject.service),
-                stopped: watched.end.stopped(),
-                retry,
-            };
-            match watched.ejections.step(facts, now) {
-                Step::Wait => {}
-                Step::Return => back.push(*id),
-                Step::OfferTrial => {
-                    watched.end.offer_trial();
-                    self.shared.bump();
-                }
-            }
-        }
-        for id in back {
-            self.put_back(id, now);
-        }
-    }
-
-    fn eject_stopped(&mut self, end: &Arc<Endpoint>, now: Instant) {
-        let Some(watched) = self.watched.get(&end.id) else {
-            return;
-        };
-        if watched.ejections.trouble() == Some(Trouble::Stopped) {
-            return;
-        }
-        let paused = self
-            .state_of(end)
-            .is_some_and(|state| state == State::Paused);
-        if !paused {
-            self.eject(
-                end,
-                Trouble::Stopped,
-                "its process is stopped".to_owned(),
-                now,
-            );
-        }
-    }
-
-    /// Takes an instance out, unless it would be missed more than it harms.
-    fn eject(&mut self, end: &Arc<Endpoint>, trouble: Trouble, reason: String, now: Instant) {
-        let routes = self.shared.routes.load_full();
-        let Some(service) = routes.service(&end.subject.service) else {
-            return;
-        };
-        let takes = |state: State| matches!(state, State::Ready | State::Degraded);
-        let mut others = 0;
-        let mut out = 0;
-        for target in &service.targets {
-            if target.end.id == end.id || !takes(target.state) || target.weight == 0 {
-                continue;
-            }
-            if target.end.clear() {
-                others += 1;
-            } else if target.end.ejected() {
-                out += 1;
-            }
-        }
-        let most = most_out(others + out + 1, trouble);
-        // A stopped one is of no use, whether it is the last or not.
-        if trouble != Trouble::Stopped && (others == 0 || out >= most) {
-            return;
-        }
-        let Some(watched) = self.watched.get_mut(&end.id) else {
-            return;
-        };
-        if watched.ejections.active() && trouble != Trouble::Stopped {
-            return;
-        }
-        watched.ejections.eject(trouble, now);
-        end.mark_ejected();
-        self.shared.bump();
-        self.record.write(What::Ejected {
-            subject: end.subject.clone(),
-            reason,
-        });
-    }
-
-    fn put_back(&mut self, id: u64, now: Instant) {
-        let Some(watched) = self.watched.get_mut(&id) else {
-            return;
-        };
-        if !watched.ejections.active() {
-            return;
-        }
-        watched.ejections.end(now);
-        watched.end.mark_returned();
-        self.shared.bump();
-        let subject = watched.end.subject.clone();
-        self.record.write(What::Returned { subject });
     }
 
     fn tell_all(&mut self) {

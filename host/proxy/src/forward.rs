@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::answer::Refusal;
-use crate::body::{ClientFault, OutBody, Store, UpBody};
+use crate::body::{OutBody, Store, UpBody, Upload};
 use crate::client::{Busy, Client};
 use crate::head;
 use crate::lane::{DialError, Run, Sender};
@@ -41,7 +41,7 @@ pub(crate) struct Call {
     /// Kept for a second try; none: there will be none once something was sent.
     pub(crate) spare: Option<HeaderMap>,
     pub(crate) store: Option<Rc<Store>>,
-    pub(crate) fault: Option<Rc<ClientFault>>,
+    pub(crate) upload: Option<Rc<Upload>>,
     pub(crate) tried: Tried,
     /// The second try was made or given up.
     pub(crate) spent: bool,
@@ -96,7 +96,7 @@ pub(crate) async fn forward(
             uri: parts.uri.clone(),
             spare: again.then(|| parts.headers.clone()),
             store: None,
-            fault: None,
+            upload: None,
             tried: Tried::default(),
             spent: false,
             trial: again && parts.method == Method::GET,
@@ -132,16 +132,16 @@ impl Call {
         if body.is_end_stream() {
             return UpBody::Empty;
         }
-        let fault = Rc::new(ClientFault::default());
-        self.fault = Some(Rc::clone(&fault));
+        let upload = Rc::new(Upload::begin(self.started));
+        self.upload = Some(Rc::clone(&upload));
         self.trial = false;
         if self.spare.is_none() {
-            return UpBody::Through(body, fault);
+            return UpBody::Through(body, upload);
         }
         let store = Rc::new(Store::new(
             body,
             self.service.settings.retry_body_bytes,
-            fault,
+            upload,
         ));
         let reader = store.reader();
         self.store = Some(store);
@@ -220,8 +220,21 @@ impl Call {
         Duration::from_millis(self.service.settings.connect_timeout_ms)
     }
 
+    /// When the latest part of the request came from the client.
+    pub(crate) fn latest(&self) -> Instant {
+        self.upload
+            .as_ref()
+            .map_or(self.started, |upload| upload.latest())
+    }
+
+    /// Whether the client has sent all of it, so that it is the instance that is waited for.
+    pub(crate) fn is_uploaded(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.ended())
+    }
+
+    /// When the answer must have begun.
     pub(crate) fn answer_due(&self) -> Instant {
-        self.started + Duration::from_millis(self.service.settings.answer_timeout_ms)
+        self.latest() + Duration::from_millis(self.service.settings.answer_timeout_ms)
     }
 
     /// Nothing could be sent to an instance: on to the next, or the end.

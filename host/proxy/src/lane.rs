@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use crate::body::UpBody;
 use crate::endpoint::{Endpoint, Failure};
 use crate::routes::{Report, Shared, ThreadCells};
+use crate::socket::Socket;
 use crate::wheel::Wheel;
 
 /// Idle longer than this, a connection is not used again: many servers close theirs after
@@ -220,7 +221,7 @@ impl Lane {
         self.cells(|cells| cells.dials.bump());
         let (sender, connection) = Builder::new()
             .max_buf_size(HEAD_MAX * 4)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Socket::new(stream)))
             .await?;
         self.drive(async move {
             // Its end is seen by the request that was on it.

@@ -17,9 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{Control, NEWS};
+use crate::door;
 use crate::record::Record;
 use crate::routes::{Shared, reports};
-use crate::socket;
 use crate::thread::{self, Place};
 
 /// Why the proxy ended or did not start.
@@ -168,9 +168,9 @@ pub fn serve(
     let result = runtime.block_on(async {
         let path = layout.proxy_socket();
         let listener =
-            socket::bind(&path).map_err(failed(&format!("the socket {}", path.display())))?;
+            door::bind(&path).map_err(failed(&format!("the socket {}", path.display())))?;
         let (news, heard) = mpsc::channel(NEWS);
-        tokio::task::spawn_local(socket::serve(listener, Rc::new(named), news.clone()));
+        tokio::task::spawn_local(door::serve(listener, Rc::new(named), news.clone()));
         let control = Control::new(Arc::clone(&shared), record, news, born);
         tokio::task::spawn_local(control.run(layout.supervisor_socket(), heard, told));
         tokio::select! {

@@ -49,7 +49,7 @@ impl Call {
         self.spare.is_some()
             && !self.spent
             && self.service.settings.retry
-            && !self.fault.as_ref().is_some_and(|fault| fault.happened())
+            && !self.upload.as_ref().is_some_and(|upload| upload.failed())
     }
 
     fn rebuild(&self) -> Option<Request<UpBody>> {
@@ -203,7 +203,7 @@ pub(crate) async fn after_error(call: &mut Call, got: Got) -> Got {
 
 /// The connection broke before any byte of an answer, and something may have been sent.
 pub(crate) async fn after_break(call: &mut Call, mut run: Run) -> Result<Got, Refusal> {
-    if call.fault.as_ref().is_some_and(|fault| fault.happened()) {
+    if call.upload.as_ref().is_some_and(|upload| upload.failed()) {
         run.void();
         return Err(Refusal::BadBody);
     }
@@ -230,17 +230,18 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
     sender: Sender,
 ) -> Result<Got, Refusal> {
     let wheel = Rc::clone(&run.lane.core.wheel);
-    let hedge_at = call.started + Duration::from_millis(call.service.settings.hedge_ms);
-    let answer_due = call.answer_due();
+    let patience = Duration::from_millis(call.service.settings.hedge_ms);
     loop {
         let now = Instant::now();
-        if now >= answer_due {
-            run.unanswered(true);
+        if now >= call.answer_due() {
+            // An upload that stands still is not the instance's fault, or not for sure.
+            run.unanswered(call.is_uploaded());
             return Err(Refusal::TimedOut);
         }
         let state = notice_stop(&run);
         let stopped = state == ProcessState::Stopped;
-        if (stopped || now >= hedge_at) && call.may_try_again() {
+        let hanging = stopped || now >= call.latest() + patience;
+        if hanging && call.is_uploaded() && call.may_try_again() {
             call.tried.add(run.lane.end.id);
             match race(call, work.as_mut(), !stopped).await {
                 Raced::First(sent, second) => {
@@ -269,12 +270,16 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
             }
         }
         let now = Instant::now();
+        let hedge_at = call.latest() + patience;
         let next = if now < hedge_at {
             hedge_at
         } else {
             now + LOOK_AGAIN
         };
-        match wheel.until(work.as_mut(), next.min(answer_due)).await {
+        match wheel
+            .until(work.as_mut(), next.min(call.answer_due()))
+            .await
+        {
             Some(Ok(response)) => {
                 run.answered(response.status().is_server_error(), Instant::now());
                 return Ok(Got {

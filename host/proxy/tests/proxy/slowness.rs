@@ -143,3 +143,39 @@ fn when_the_sibling_fails_too_the_first_error_passes() {
     let seen: u32 = stage.workers.iter().map(|worker| worker.seen("it")).sum();
     assert_eq!(seen, 2);
 }
+
+#[test]
+fn an_upload_that_takes_its_time_is_neither_hedged_nor_timed_out() {
+    let stage = Stage::with(2, |table| {
+        table.proxy.suspect_ms = 30;
+        table.proxy.hedge_ms = 60;
+        table.proxy.answer_timeout_ms = 600;
+    });
+    for method in ["PUT", "POST"] {
+        let mut client = stage.client();
+        client.send(method, "/length", "Transfer-Encoding: chunked\r\n", b"");
+        for _ in 0..10 {
+            client.write("a\r\n0123456789\r\n");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        client.write("0\r\n\r\n");
+        assert_eq!(client.answer(method).text(), "100", "{method}");
+    }
+    assert_eq!(stage.total("second_tries"), 0);
+}
+
+#[test]
+fn an_upload_that_stands_still_ends_with_its_time_and_blames_nobody() {
+    let stage = Stage::with(2, |table| {
+        table.proxy.suspect_ms = 30;
+        table.proxy.hedge_ms = 60;
+        table.proxy.answer_timeout_ms = 300;
+        table.proxy.eject_failures = 1;
+    });
+    let mut client = stage.client();
+    client.send("PUT", "/length", "Content-Length: 100\r\n", b"");
+    client.write("only this");
+    assert_eq!(client.answer("PUT").status, 504);
+    assert_eq!(stage.get("/").status, 200);
+    assert!(!stage.flag(1, "ejected") && !stage.flag(2, "ejected"));
+}
