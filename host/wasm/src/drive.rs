@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 struct Unpark(Thread);
 
@@ -20,37 +20,71 @@ impl Wake for Unpark {
     }
 }
 
-/// Polls `future` on this thread. None when the deadline passes first.
-pub fn until<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+/// How it went.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Driven<T> {
+    /// What the future ended with; none when the deadline passed first.
+    pub value: Option<T>,
+    /// Time in which the future waited for something.
+    pub waited: Duration,
+}
+
+/// Polls `future` on this thread until `deadline`. `on_wait` is called when
+/// the future does not end at once; what it gives is held until the future ends.
+pub fn until<T, G>(
+    deadline: Instant,
+    future: impl Future<Output = T>,
+    on_wait: impl FnOnce() -> G,
+) -> Driven<T> {
+    let (mut on_wait, mut _held) = (Some(on_wait), None);
+    let mut waited = Duration::ZERO;
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return Some(value);
+            return Driven {
+                value: Some(value),
+                waited,
+            };
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        if let Some(on_wait) = on_wait.take() {
+            _held = Some(on_wait());
+        }
+        let begun = Instant::now();
+        let left = deadline.saturating_duration_since(begun);
         if left.is_zero() {
-            return None;
+            return Driven {
+                value: None,
+                waited,
+            };
         }
         std::thread::park_timeout(left);
+        waited += begun.elapsed();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_future_that_never_ends_is_given_up_at_the_deadline() {
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert_eq!(until(deadline, std::future::pending::<()>()), None);
-        assert!(Instant::now() >= deadline);
+        let driven = until(deadline, std::future::pending::<()>(), || ());
+        assert_eq!(driven.value, None);
+        assert!(Instant::now() >= deadline && driven.waited >= Duration::from_millis(10));
     }
 
     #[test]
     fn a_future_that_is_ready_needs_no_time() {
-        assert_eq!(until(Instant::now(), std::future::ready(7)), Some(7));
+        let driven = until(Instant::now(), std::future::ready(7), || ());
+        assert_eq!(
+            driven,
+            Driven {
+                value: Some(7),
+                waited: Duration::ZERO
+            }
+        );
     }
 }

@@ -104,12 +104,20 @@ impl Capability {
         })
     }
 
-    /// Whether a plugin of `world` may hold it at all. A detector is pure: it is shown
-    /// observations and nothing else.
+    /// Whether a plugin of `world` may hold it at all. A detector is shown observations and
+    /// imports no interface that opens more; files and addresses come through WASI, to both
+    /// worlds, and a detector that holds one does not replay from its inputs alone.
     #[must_use]
     pub fn fits(&self, world: World) -> bool {
         match world {
-            World::Detector => matches!(self, Capability::EventsRead | Capability::MetricsRead),
+            World::Detector => matches!(
+                self,
+                Capability::EventsRead
+                    | Capability::MetricsRead
+                    | Capability::FsRead(_)
+                    | Capability::FsWrite(_)
+                    | Capability::Net(..)
+            ),
             World::Action => true,
         }
     }

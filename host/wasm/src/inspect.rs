@@ -92,7 +92,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         }
         Err(error) => inspection.problem = Some(error.to_string()),
     }
-    match source_of(path, &wasm, &manifest, |source| load::look(source)) {
+    match source_of(path, &wasm, &manifest, load::look) {
         Ok(Looked { needs, .. }) => {
             inspection.needs = needs.iter().map(ToString::to_string).collect()
         }

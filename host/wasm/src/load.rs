@@ -258,11 +258,13 @@ pub fn build(
         limits: looked.checked.limits,
         config: Arc::new(config),
         actions: Vec::new(),
+        trial: true,
         wasi,
         code,
         machine: Arc::clone(site.machine),
     };
     try_once(&mut plugin, &source.wasm_file)?;
+    plugin.trial = false;
     Ok(plugin)
 }
 
@@ -282,10 +284,12 @@ fn component(source: &Source<'_>, site: &Site<'_>) -> wasmtime::Result<Component
     }
     let component = Component::new(engine, source.wasm)?;
     site.machine.compiled.fetch_add(1, Ordering::Relaxed);
-    if let Some(cache) = site.cache {
-        cache.store(&source.hash, &component);
-    }
-    Ok(component)
+    let Some(cache) = site.cache else {
+        return Ok(component);
+    };
+    cache.store(&source.hash, &component);
+    // From the file, code takes no memory of its own that nothing touches.
+    Ok(cache.load(engine, &source.hash).unwrap_or(component))
 }
 
 fn resolve(granted: &[Capability], file: &Path) -> Result<WasiGrants, LoadError> {
@@ -320,7 +324,10 @@ fn resolve(granted: &[Capability], file: &Path) -> Result<WasiGrants, LoadError>
 /// The first call, before anybody depends on the plugin.
 fn try_once(plugin: &mut Plugin, file: &Path) -> Result<(), LoadError> {
     let failed = |call: &str, failure: CallFailure| LoadError {
-        passing: matches!(failure, CallFailure::NotCallable(_)),
+        passing: matches!(
+            failure,
+            CallFailure::NotCallable(_) | CallFailure::Deadline(_)
+        ),
         ..LoadError::refused(
             file,
             format!("its first call ({call}) failed: {failure}"),

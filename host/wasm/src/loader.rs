@@ -40,6 +40,12 @@ struct Key {
     operator: Operator,
 }
 
+/// Why there is nothing, and what could be read all the same.
+struct Unloaded {
+    error: LoadError,
+    found: Found,
+}
+
 #[derive(Clone)]
 struct Slot {
     key: Key,
@@ -250,7 +256,8 @@ impl Loader {
             Some((wasm, manifest)) => {
                 match self.drop_in(name, &wasm, &manifest, key, live_before.as_ref()) {
                     Ok(live) => (Some(live), None, Found::default()),
-                    Err((error, found)) => {
+                    Err(unloaded) => {
+                        let Unloaded { error, found } = *unloaded;
                         let both = key.wasm.is_some() && key.manifest.is_some();
                         let (stays, builtin_error) =
                             self.instead(name, key, live_before.filter(|_| both));
@@ -260,7 +267,7 @@ impl Loader {
             }
             None => match self.shipped(name, key, live_before.as_ref()) {
                 Some(Ok(live)) => (Some(live), None, Found::default()),
-                Some(Err((error, found))) => (None, Some(error), found),
+                Some(Err(unloaded)) => (None, Some(unloaded.error), unloaded.found),
                 None => (None, None, Found::default()),
             },
         };
@@ -283,14 +290,14 @@ impl Loader {
         manifest_file: &Path,
         key: &Key,
         before: Option<&Arc<Live>>,
-    ) -> Result<Arc<Live>, (LoadError, Found)> {
+    ) -> Result<Arc<Live>, Box<Unloaded>> {
         let mut found = Found {
             origin: wasm_file.display().to_string(),
             ..Found::default()
         };
         let files = match files::read(name, wasm_file, manifest_file) {
             Ok(files) => files,
-            Err(error) => return Err((error, found)),
+            Err(error) => return Err(Box::new(Unloaded { error, found })),
         };
         found.hash.clone_from(&files.hash);
         let manifest_hash = blake3::hash(files.manifest.as_bytes()).to_hex();
@@ -325,7 +332,7 @@ impl Loader {
         name: &str,
         key: &Key,
         before: Option<&Arc<Live>>,
-    ) -> Option<Result<Arc<Live>, (LoadError, Found)>> {
+    ) -> Option<Result<Arc<Live>, Box<Unloaded>>> {
         let builtin = self.builtin(name)?;
         let same = before.filter(|live| {
             let plugin = &live.plugin;
@@ -359,7 +366,7 @@ impl Loader {
         source: &Source<'_>,
         key: &Key,
         mut found: Found,
-    ) -> Result<Arc<Live>, (LoadError, Found)> {
+    ) -> Result<Arc<Live>, Box<Unloaded>> {
         let site = Site {
             machine: &self.machine,
             cache: self.cache.as_ref(),
@@ -374,7 +381,7 @@ impl Loader {
                     found.world = manifest.world.word().to_owned();
                     found.wants = manifest.wants;
                 }
-                (error, found)
+                Box::new(Unloaded { error, found })
             })
     }
 
@@ -398,7 +405,7 @@ impl Loader {
         }
         match self.shipped(name, key, None) {
             Some(Ok(live)) => (Some(live), None),
-            Some(Err((error, _))) => (None, Some(error)),
+            Some(Err(unloaded)) => (None, Some(unloaded.error)),
             None => (None, None),
         }
     }

@@ -57,7 +57,7 @@ pub fn check_manifest(file: &Path, text: &str) -> Result<Checked, LoadError> {
                 file,
                 at(),
                 format!("a {} cannot hold {capability}", manifest.world.word()),
-                "a detector is pure and may want events:read and metrics:read; an action pack may do the rest".to_owned(),
+                "a detector may want events:read, metrics:read, files and addresses; an action pack does the rest".to_owned(),
             ));
         }
         if !wants.contains(&capability) {

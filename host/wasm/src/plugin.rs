@@ -22,6 +22,16 @@ use crate::limits::Meter;
 use crate::state::{CallState, HostLink, Phase};
 use crate::wasi::{Wasi, WasiGrants};
 
+/// Fuel between two looks of the caller's thread at the clock: about a millisecond.
+const SLICE: u64 = 1_000_000;
+
+/// Who used less than this share of its fuel by its deadline did not run, or waited.
+const IDLE_SHARE: u64 = 20;
+
+/// Time for the first call of a plugin, whatever its own limit: it must not be refused because
+/// the machine was busy when it came.
+const TRIAL: Duration = Duration::from_secs(2);
+
 /// The linked form of a component.
 pub enum Code {
     /// World `detector`.
@@ -54,6 +64,8 @@ pub struct Plugin {
     pub config: Arc<BTreeMap<String, String>>,
     /// What `describe` answered; empty for a detector.
     pub actions: Vec<ActionInfo>,
+    /// Whether it is being called for the first time.
+    pub(crate) trial: bool,
     pub(crate) wasi: WasiGrants,
     pub(crate) code: Code,
     pub(crate) machine: Arc<Machine>,
@@ -76,20 +88,11 @@ pub struct Called<T> {
 struct Frame {
     port: Option<Box<dyn HostPort>>,
     phase: Phase,
+    /// Whether directories that were granted for writing can be written.
+    writable: bool,
     wall: Duration,
     /// The wall clock as WASI shows it.
     now: Duration,
-}
-
-impl Frame {
-    fn pure(limits: &Limits, now_ms: u64) -> Self {
-        Self {
-            port: None,
-            phase: Phase::Pure,
-            wall: Duration::from_millis(limits.wall_ms),
-            now: Duration::from_millis(now_ms),
-        }
-    }
 }
 
 impl Plugin {
@@ -98,7 +101,7 @@ impl Plugin {
         let Code::Detector(code) = &self.code else {
             return self.of_other_world("detector");
         };
-        self.call(Frame::pure(&self.limits, batch.now), async |store| {
+        self.call(self.pure(batch.now, true), async |store| {
             let instance = code.instantiate_async(&mut *store).await?;
             let (state, batch) = (state.to_vec(), detector::batch_out(batch));
             let answer = instance
@@ -117,7 +120,7 @@ impl Plugin {
         let Code::Action(code) = &self.code else {
             return self.of_other_world("action");
         };
-        self.call(Frame::pure(&self.limits, 0), async |store| {
+        self.call(self.pure(0, false), async |store| {
             let instance = code.instantiate_async(&mut *store).await?;
             let infos = instance
                 .grace_plugin_act()
@@ -189,12 +192,24 @@ impl Plugin {
         })
     }
 
+    fn pure(&self, now_ms: u64, writable: bool) -> Frame {
+        let own = Duration::from_millis(self.limits.wall_ms);
+        Frame {
+            port: None,
+            phase: Phase::Pure,
+            writable,
+            wall: if self.trial { TRIAL } else { own },
+            now: Duration::from_millis(now_ms),
+        }
+    }
+
     fn frame(&self, port: Box<dyn HostPort>, phase: Phase, timeout: Option<Duration>) -> Frame {
         let most = Duration::from_millis(self.limits.wall_ms);
         let wall = timeout.map_or(most, |timeout| timeout.min(most));
         Frame {
             port: Some(port),
             phase,
+            writable: phase == Phase::Run,
             wall,
             now: Duration::ZERO,
         }
@@ -214,6 +229,7 @@ impl Plugin {
         let Frame {
             port,
             phase,
+            writable,
             wall,
             now,
         } = frame;
@@ -222,7 +238,7 @@ impl Plugin {
             return not_called("every place for calls is taken; try again later".to_owned());
         };
         let _runtime = machine.runtime.enter();
-        let wasi = match Wasi::granted(&self.wasi, now, phase == Phase::Run) {
+        let wasi = match Wasi::granted(&self.wasi, now, writable) {
             Ok(wasi) => wasi,
             Err(why) => return not_called(why),
         };
@@ -243,12 +259,10 @@ impl Plugin {
         if let Err(error) = self.arm(&mut store, deadline) {
             return not_called(format!("the engine refuses its limits: {error:#}"));
         }
-        let ended = {
-            let _ticking = machine.ticker.run();
-            drive::until(deadline, body(&mut store))
-        };
+        // Most calls end before they have used a slice of fuel, and then nothing is woken.
+        let driven = drive::until(deadline, body(&mut store), || machine.ticker.run());
         let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        let result = match ended {
+        let result = match driven.value {
             None => Err(CallFailure::Deadline(wall_ms)),
             Some(Ok(answer)) => answer.map_err(CallFailure::Plugin),
             Some(Err(error)) => {
@@ -266,10 +280,14 @@ impl Plugin {
         let state = store.data();
         state.log.close(&self.name);
         let strike = match &result {
-            // Time that the rest of Grace took, or that the caller did not give, is not held
-            // against the plugin.
+            // A deadline is held against the plugin only if the plugin used the time: not if
+            // the caller gave less than the plugin's own, not if the rest of Grace took it, and
+            // not if the machine was so busy that the guest hardly ran.
             Err(CallFailure::Deadline(_)) => {
-                wall_ms >= self.limits.wall_ms && state.host.spent < wall / 2
+                let half = wall / 2;
+                wall_ms >= self.limits.wall_ms
+                    && state.host.spent < half
+                    && (driven.waited >= half || fuel >= self.limits.fuel / IDLE_SHARE)
             }
             Err(failure) => failure.is_strike(),
             Ok(_) => false,
@@ -285,6 +303,7 @@ impl Plugin {
     fn arm(&self, store: &mut Store<CallState>, deadline: Instant) -> wasmtime::Result<()> {
         store.limiter(|state| &mut state.meter);
         store.set_fuel(self.limits.fuel)?;
+        store.fuel_async_yield_interval(Some(SLICE))?;
         store.set_hostcall_fuel(usize::try_from(self.limits.output_bytes).unwrap_or(usize::MAX));
         store.set_max_component_handles(256);
         store.set_epoch_deadline(1);

@@ -1,5 +1,6 @@
-//! Raises the engine's epoch while calls run, so that a guest that only computes meets its
-//! deadline. It must not run while nothing is called: an idle ticker costs CPU for ever.
+//! Raises the engine's epoch while a call runs that did not end at once, so that a guest that
+//! only computes meets its deadline. It must not run otherwise: an idle ticker costs CPU for
+//! ever, and waking one for each call of some microseconds costs more than the call.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use grace_model::port::PluginHost;
 
 use crate::guests::quiet;
-use crate::world::{DETECTOR, Yard, seen};
+use crate::world::{DETECTOR, Yard, patiently, seen};
 
 fn entries(yard: &Yard, end: &str) -> Vec<PathBuf> {
     let dir = std::fs::read_dir(yard.root.path().join("compiled")).expect("the cache is there");
@@ -19,7 +19,7 @@ fn entries(yard: &Yard, end: &str) -> Vec<PathBuf> {
 /// How many components a start compiles.
 fn compiled(yard: &Yard) -> u64 {
     let registry = yard.start();
-    assert!(registry.observe("one", &[], &seen()).is_ok());
+    assert!(patiently(|| registry.observe("one", &[], &seen())).is_ok());
     registry.figures().compiled
 }
 

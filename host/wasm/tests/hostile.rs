@@ -5,7 +5,7 @@ use grace_model::port::{CallFailure, PluginHost};
 use grace_model::status::PluginState;
 
 use crate::guests::{LOG, detector, finder, good_until_seen, quiet};
-use crate::world::{DETECTOR, Yard, refused, seen, until, view};
+use crate::world::{DETECTOR, Yard, patiently, refused, seen, until, view};
 
 /// Loads `guest` beside a good plugin and gives the verdict on its first real call.
 fn verdict_on(guest: &[u8], manifest: &str) -> CallFailure {
@@ -19,12 +19,10 @@ fn verdict_on(guest: &[u8], manifest: &str) -> CallFailure {
         "{:?}",
         view(&registry, "guest")
     );
-    let failure = registry
-        .observe("guest", &[], &seen())
-        .expect_err("a hostile guest");
-    let other = registry
-        .observe("good", &[], &seen())
-        .expect("the other plugin goes on");
+    let failure =
+        patiently(|| registry.observe("guest", &[], &seen())).expect_err("a hostile guest");
+    let other =
+        patiently(|| registry.observe("good", &[], &seen())).expect("the other plugin goes on");
     assert_eq!(other.findings.len(), 1);
     failure
 }

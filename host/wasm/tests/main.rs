@@ -11,6 +11,7 @@
 mod actions;
 mod cache;
 mod cases;
+mod fixtures;
 mod grants;
 mod guests;
 mod hostile;

@@ -8,10 +8,10 @@ use grace_model::status::PluginState;
 use grace_wasm::{Registry, Settings};
 
 use crate::guests::{finder, quiet};
-use crate::world::{DETECTOR, Yard, refused, seen, until, view};
+use crate::world::{DETECTOR, Yard, patiently, refused, seen, until, view};
 
 fn kinds(registry: &Registry, name: &str) -> Vec<String> {
-    let observed = registry.observe(name, &[], &seen());
+    let observed = patiently(|| registry.observe(name, &[], &seen()));
     observed
         .map(|it| it.findings.into_iter().map(|one| one.kind).collect())
         .unwrap_or_default()

@@ -5,7 +5,7 @@ use grace_model::status::PluginState;
 use grace_wasm::{Builtin, Registry, Settings};
 
 use crate::guests::{SLEEP, action, finder, quiet};
-use crate::world::{DETECTOR, Yard, refused, seen, view};
+use crate::world::{DETECTOR, Yard, patiently, refused, seen, view};
 
 fn leak(bytes: Vec<u8>) -> &'static [u8] {
     Vec::leak(bytes)
@@ -73,8 +73,7 @@ fn a_file_of_the_same_name_replaces_it_and_its_removal_brings_it_back() {
         |_| {},
     );
     let kind = || {
-        registry
-            .observe("one", &[], &seen())
+        patiently(|| registry.observe("one", &[], &seen()))
             .expect("an answer")
             .findings[0]
             .kind
@@ -107,7 +106,7 @@ fn a_bad_file_at_the_start_leaves_the_shipped_one_live() {
         PluginState::Live,
         &["one.wasm", "no WebAssembly"],
     );
-    assert!(registry.observe("one", &[], &seen()).is_ok());
+    assert!(patiently(|| registry.observe("one", &[], &seen())).is_ok());
 }
 
 #[test]
@@ -121,8 +120,7 @@ fn a_file_does_not_inherit_the_grants_of_the_shipped_plugin() {
         |_| {},
     );
     assert_eq!(
-        registry
-            .observe("one", &[], &seen())
+        patiently(|| registry.observe("one", &[], &seen()))
             .expect("an answer")
             .findings[0]
             .kind,
@@ -146,7 +144,7 @@ fn precompiled_code_is_used_without_compiling() {
         ..builtin("one", wasm, DETECTOR)
     };
     let registry = start(&yard, shipped, |_| {});
-    assert!(registry.observe("one", &[], &seen()).is_ok());
+    assert!(patiently(|| registry.observe("one", &[], &seen())).is_ok());
     assert_eq!(registry.figures().compiled, 0);
 }
 
@@ -175,7 +173,7 @@ fn precompiled_code_that_does_not_fit_or_is_damaged_is_compiled_again() {
             ..builtin("one", wasm.clone(), DETECTOR)
         };
         let registry = start(&yard, shipped, |_| {});
-        assert!(registry.observe("one", &[], &seen()).is_ok());
+        assert!(patiently(|| registry.observe("one", &[], &seen())).is_ok());
         assert_eq!(registry.figures().compiled, 1);
     }
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use grace_model::plugin::Batch;
 use grace_model::port::{CallFailure, PluginHost};
+use grace_model::status::PluginState;
 
 use crate::guests::{WASI_SLEEP, detector_with, good_until_seen};
-use crate::world::{DETECTOR, Yard, seen};
+use crate::world::{DETECTOR, Yard, patiently, seen, view};
 
 #[test]
 fn a_guest_that_sleeps_in_wasi_is_stopped_at_its_deadline() {
@@ -31,9 +32,25 @@ fn a_guest_that_sleeps_in_wasi_is_stopped_at_its_deadline() {
         observations: Vec::new(),
     };
     assert!(
-        registry.observe("guest", &[], &empty).is_ok(),
+        patiently(|| registry.observe("guest", &[], &empty)).is_ok(),
         "and can be called again"
     );
+}
+
+#[test]
+fn a_guest_that_sleeps_its_time_away_is_disabled() {
+    let yard = Yard::new();
+    let guest = good_until_seen(
+        WASI_SLEEP,
+        "(call $block (call $after (i64.const 3600000000000)))",
+        "",
+    );
+    yard.put("guest", &guest, DETECTOR);
+    let registry = yard.start();
+    for _ in 0..3 {
+        assert!(registry.observe("guest", &[], &seen()).is_err());
+    }
+    assert_eq!(view(&registry, "guest").state, PluginState::Disabled);
 }
 
 #[test]
@@ -45,7 +62,10 @@ fn a_short_sleep_in_wasi_ends_by_itself() {
         "",
     );
     yard.put("guest", &guest, DETECTOR);
-    assert!(yard.start().observe("guest", &[], &seen()).is_ok());
+    assert!({
+        let registry = yard.start();
+        patiently(|| registry.observe("guest", &[], &seen())).is_ok()
+    });
 }
 
 #[test]

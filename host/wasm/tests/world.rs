@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use grace_model::plugin::{Batch, Observation, PluginError};
-use grace_model::port::{HostAnswer, HostCall, HostPort, PluginHost};
+use grace_model::port::{CallFailure, HostAnswer, HostCall, HostPort, PluginHost};
 use grace_model::status::{PluginState, PluginView};
 use grace_wasm::{Registry, Settings};
 use tempfile::TempDir;
@@ -75,6 +75,17 @@ pub fn refused(registry: &Registry, name: &str, state: PluginState, words: &[&st
     assert_eq!(view.state, state, "{error}");
     for word in words {
         assert!(error.contains(word), "{word:?} is not in {error:?}");
+    }
+}
+
+/// Makes a call again while it only failed because the machine was too busy for its deadline.
+pub fn patiently<T>(call: impl Fn() -> Result<T, CallFailure>) -> Result<T, CallFailure> {
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        match call() {
+            Err(CallFailure::Deadline(_)) if Instant::now() < limit => {}
+            other => return other,
+        }
     }
 }
 
