@@ -13,7 +13,7 @@ use grace_model::instance::ProcessId;
 use grace_os::leftovers::MARKER;
 use grace_os::notify::NotifySocket;
 use grace_os::{pidfd, process, tree};
-use grace_plan::restart::{Action, Event, Found, Policy};
+use grace_plan::restart::{Action, Event, Found, Machine, Policy};
 
 use crate::core::{Core, Message};
 use crate::deaths::Dead;
@@ -116,6 +116,8 @@ impl Core {
             for part in &mut self.parts {
                 part.restarts = kept.restarts.get(part.name).copied().unwrap_or(0);
             }
+            let supervisor = kept.restarts.get("supervisor").copied().unwrap_or(0);
+            self.supervisor_restarts = supervisor.saturating_add(1);
             self.keeper.restarts = kept.restarts.get(self.keeper.name).copied().unwrap_or(1);
         }
     }
@@ -148,6 +150,12 @@ impl Core {
         slot.socket = held.remove(&format!("socket:{id}"));
         if let Err(error) = launch::open_output(&mut slot, &self.layout, None) {
             tracing::error!(instance = %id, error, "its output is not read");
+        }
+        // Whoever started this host may have closed the state directory to its other users.
+        let data = self.layout.data(&id);
+        let open = launch::whom(&service).and_then(|user| launch::make_data(&data, user.as_ref()));
+        if let Err(error) = open {
+            tracing::error!(instance = %id, error, "its data directory may be closed to it");
         }
         if let (Some(address), Some(fd)) = (record.notify, held.remove(&format!("notify:{id}"))) {
             let socket = NotifySocket::from_fd(fd, address);
@@ -224,7 +232,8 @@ impl Core {
         adopted
     }
 
-    /// Without a snapshot the marks are all there is.
+    /// Without a snapshot, or beside one that could not be written any more, the marks are all
+    /// there is.
     fn take_unrecorded(&mut self, marked: &[Marked]) {
         for found in marked {
             let Some((name, number)) = found.id.split() else {
@@ -240,19 +249,27 @@ impl Core {
             let slot = self
                 .slots
                 .entry(found.id.clone())
-                .or_insert_with(|| Slot::new(found.id.clone(), service));
+                .or_insert_with(|| Slot::new(found.id.clone(), service.clone()));
             let has = slot.machine.is_up() || slot.machine.is_spawning();
-            if has || found.generation < slot.machine.generation() {
+            let known = slot.machine.generation();
+            if found.generation < known || (has && found.generation == known) {
                 continue;
             }
+            // What was kept of it is of an older process than the one that runs.
+            slot.machine = Machine::new(Policy::of(&service));
+            slot.recorded = None;
             slot.machine.start_above(found.generation.saturating_sub(1));
             // Its answer, to start a process, is given by the one that was found.
             slot.machine.step(Event::Start, Core::now());
             let port = process::environ_value(found.process.pid, "PORT");
             slot.port = port.and_then(|port| port.parse().ok()).unwrap_or(slot.port);
             slot.started = slot.started.max(1);
-            if let Err(error) = launch::open_output(slot, &self.layout, None) {
-                tracing::error!(instance = %found.id, error, "its output is not read");
+            let id = &found.id;
+            tracing::warn!(instance = %id, pid = found.process.pid, "found by its mark");
+            if slot.output.is_none()
+                && let Err(error) = launch::open_output(slot, &self.layout, None)
+            {
+                tracing::error!(instance = %id, error, "its output is not read");
             }
         }
     }

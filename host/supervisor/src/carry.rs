@@ -69,6 +69,7 @@ impl Core {
             finished: self.finished.iter().cloned().collect(),
             restarts: parts
                 .map(|part| (part.name.to_owned(), part.restarts))
+                .chain([("supervisor".to_owned(), self.supervisor_restarts)])
                 .collect(),
             table_version: self.table.version,
         }

@@ -245,7 +245,7 @@ impl Core {
         self.reap();
         self.look_at_instances(now);
         self.look_at_parts(now);
-        if self.beats % BEATS_A_LOG == 0 {
+        if self.beats.is_multiple_of(BEATS_A_LOG) {
             crate::log::bound_own(&self.layout.logs().join("grace.log"));
         }
     }

@@ -239,7 +239,7 @@ pub(crate) fn whom(service: &Service) -> Result<Option<User>, Reason> {
     Ok(Some(found))
 }
 
-fn make_data(data: &Path, user: Option<&User>) -> Result<(), Reason> {
+pub(crate) fn make_data(data: &Path, user: Option<&User>) -> Result<(), Reason> {
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let made = fs::DirBuilder::new()
         .recursive(true)

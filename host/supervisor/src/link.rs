@@ -18,7 +18,6 @@ const EXITS: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Handed {
     pub keeper_pid: u32,
-    pub restarts: u64,
     pub held: BTreeMap<String, OwnedFd>,
 }
 
@@ -47,9 +46,8 @@ impl Link {
                         text: name,
                     });
                 }
-                Some((ToSupervisor::Hello { pid, restarts }, _)) => {
+                Some((ToSupervisor::Hello { pid }, _)) => {
                     handed.keeper_pid = pid;
-                    handed.restarts = restarts;
                 }
                 Some((ToSupervisor::Exited(exit), _)) => link.note(exit),
                 Some((ToSupervisor::End, _)) => break,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,7 @@ async fn live(
         beat_at: Core::now(),
         work: 0,
         beats: 0,
-        supervisor_restarts: handed.restarts,
+        supervisor_restarts: 0,
         shutdown: Shutdown::No,
         self_id: process::own_identity()?,
         layout,
@@ -156,7 +157,7 @@ impl Core {
             pid,
             adopted,
         });
-        if handed.restarts > 0 {
+        if self.supervisor_restarts > 0 {
             self.record(What::ProcessRestarted {
                 process: "supervisor".to_owned(),
                 pid,
@@ -343,6 +344,8 @@ fn take_lock(layout: &Layout) -> Result<Lock, Error> {
 
 fn read_config(layout: &Layout) -> Result<Config, Error> {
     let path = layout.config();
+    // It may hold secrets of services.
+    let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
     let bytes = fs::read(&path).map_err(|source| Error::file(&path, "reading it", source))?;
     serde_json::from_slice(&bytes).map_err(|error| Error::Config {
         path,

@@ -5,7 +5,9 @@ use std::fs;
 use grace_model::event::What;
 use grace_model::instance::{ExitCause, State};
 
-use crate::host::{Host, is_alive, kill, kill_now, read, service, until, until_or, with_command};
+use crate::host::{
+    Host, is_alive, kill, kill_now, needs_root, read, service, until, until_or, with_command,
+};
 
 #[test]
 fn a_killed_supervisor_is_replaced_and_adopts_what_runs() {
@@ -149,6 +151,29 @@ fn without_a_snapshot_instances_are_found_by_their_mark() {
     }
 }
 
+#[test]
+fn a_snapshot_that_cannot_be_written_costs_nothing_that_runs() {
+    let mut shop = service("shop", &["idle"]);
+    shop.instances = 2;
+    let host = Host::new(vec![shop]);
+    host.up();
+    let first = host.await_ready("shop-1");
+    let other = host.await_ready("shop-2");
+    // Nothing can be written there any more; what was written says generation 1.
+    fs::create_dir(host.layout.run().join("fleet.json.new")).unwrap();
+    kill(first.pid);
+    let second = host.await_status("a new process", |status| {
+        let it = status.instances.first()?;
+        (it.generation == 2 && it.state == State::Ready).then(|| it.clone())
+    });
+    let supervisor = host.pid_of("supervisor");
+    kill_now(supervisor);
+    host.await_other("supervisor", supervisor);
+    let adopted = host.await_ready("shop-1");
+    assert_eq!((adopted.pid, adopted.generation), (second.pid, 2));
+    assert_eq!(host.await_ready("shop-2").pid, other.pid);
+}
+
 /// A script that leaves a process which called setsid and forked twice, and tells its pid.
 const DAEMON: &str = r#"
 ( setsid sh -c 'sleep 86400 & echo $! > "$GRACE_DATA/daemon.new"; mv "$GRACE_DATA/daemon.new" "$GRACE_DATA/daemon"' & )
@@ -192,16 +217,14 @@ fn every_descendant_ends_with_its_instance_also_one_that_called_setsid_and_forke
 
 #[test]
 fn descendants_of_another_user_end_too() {
-    if !grace_os::user::is_root() {
-        // Only root can run a service as another user; without root the test above is it.
-        return;
+    if needs_root("descendants_of_another_user_end_too") {
+        descendants_end(Some("nobody"));
     }
-    descendants_end(Some("nobody"));
 }
 
 #[test]
 fn as_root_a_service_without_user_runs_as_nobody_in_its_own_directory() {
-    if !grace_os::user::is_root() {
+    if !needs_root("as_root_a_service_without_user_runs_as_nobody_in_its_own_directory") {
         return;
     }
     let script = "id -un > \"$GRACE_DATA/who.new\"; mv \"$GRACE_DATA/who.new\" \"$GRACE_DATA/who\"; exec sleep 86400";

@@ -47,7 +47,6 @@ struct Keeper {
     held: BTreeMap<String, OwnedFd>,
     exits: VecDeque<Exit>,
     supervisor: Option<Supervisor>,
-    started: u64,
     next_start: Instant,
     wait: Duration,
     bye: bool,
@@ -68,7 +67,6 @@ pub(super) fn keep(exe: &Path, state_dir: &Path) -> Result<(), Error> {
         held: BTreeMap::new(),
         exits: VecDeque::new(),
         supervisor: None,
-        started: 0,
         next_start: Instant::now(),
         wait: Duration::ZERO,
         bye: false,
@@ -95,7 +93,6 @@ impl Keeper {
         let pid = pass::peer(&socket)?.pid;
         let handle = pidfd::open(pid)?;
         if let Some(id) = process::identity(pid) {
-            self.started = 1;
             self.watch(id, handle, socket);
         }
         Ok(())
@@ -203,7 +200,6 @@ impl Keeper {
     fn send_all(&mut self) {
         let hello = ToSupervisor::Hello {
             pid: std::process::id(),
-            restarts: self.started.saturating_sub(1),
         };
         let mut sent = self.tell(&hello, None);
         for (name, fd) in &self.held {
@@ -310,7 +306,6 @@ impl Keeper {
             });
         match started {
             Ok((child, socket)) => {
-                self.started += 1;
                 self.watch(child.id, child.handle, socket);
             }
             Err(error) => {

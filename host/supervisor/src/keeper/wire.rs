@@ -33,12 +33,10 @@ pub(crate) enum ToKeeper {
 pub(crate) enum ToSupervisor {
     /// An open file that is held under this name.
     Held(String),
-    /// Who speaks, and how often it had to start a supervisor before.
+    /// Who speaks.
     Hello {
         /// The keeper's pid.
         pid: u32,
-        /// Supervisors started beyond the first.
-        restarts: u64,
     },
     /// All that is held was sent.
     End,
