@@ -192,7 +192,7 @@ pub fn load_shipped(engine: &Engine, bytes: &'static [u8]) -> Option<Component> 
 /// # Errors
 /// Why it does not compile.
 pub fn precompile(wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let mut config = engine::config(false);
+    let mut config = engine::config();
     // Naming the target keeps the compiler from using what only this machine's CPU has.
     config
         .target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))

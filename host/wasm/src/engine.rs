@@ -60,17 +60,14 @@ pub enum EngineError {
 impl Machine {
     /// An engine for this machine, pooled where the address space allows it.
     pub fn new() -> Result<Self, EngineError> {
-        let (engine, pooled) = match Engine::new(&config(true)) {
+        let (engine, pooled) = match Engine::new(&pooled()) {
             Ok(engine) => (engine, true),
             Err(problem) => {
                 tracing::warn!(
                     problem = format!("{problem:#}"),
                     "no pool of instances on this machine; each call maps its own memory, which is slower"
                 );
-                (
-                    Engine::new(&config(false)).map_err(EngineError::Engine)?,
-                    false,
-                )
+                (Engine::new(&cramped()).map_err(EngineError::Engine)?, false)
             }
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,8 +100,8 @@ impl Drop for Machine {
     }
 }
 
-/// The settings of every engine here. What is compiled under them runs under them only.
-pub fn config(pooled: bool) -> Config {
+/// What compiled code depends on. What is compiled under these settings runs under them only.
+pub fn config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -119,9 +116,23 @@ pub fn config(pooled: bool) -> Config {
         .max_wasm_stack(512 << 10)
         .async_stack_size(2 << 20)
         .memory_init_cow(true);
-    if pooled {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
-    }
+    config
+}
+
+fn pooled() -> Config {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config
+}
+
+/// For a machine that does not give the address space of a pool: each memory takes what it may
+/// hold and no more. Such code checks its bounds itself, so it is compiled anew.
+fn cramped() -> Config {
+    let mut config = config();
+    config
+        .memory_reservation(MAX_MEMORY as u64)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(64 << 10);
     config
 }
 

@@ -11,6 +11,7 @@
 mod actions;
 mod cache;
 mod cases;
+mod cramped;
 mod fixtures;
 mod grants;
 mod guests;
