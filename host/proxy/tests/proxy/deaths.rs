@@ -264,3 +264,41 @@ fn idle_connections_that_an_instance_closed_lose_no_post() {
         assert_eq!(client.ask("POST", "/", "", b"order").status, 200);
     }
 }
+
+#[test]
+fn kills_under_load_lose_no_get() {
+    let mut stage = Stage::with(4, |table| table.proxy.threads = 2);
+    let addr = stage.addr;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load: Vec<_> = (0..12)
+        .map(|_| {
+            let stop = std::sync::Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let mut client = Client::connect(addr);
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let answer = client.get("/sleep?5");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                }
+            })
+        })
+        .collect();
+    for round in 0..12 {
+        let number = round % 4 + 1;
+        // So many in between that the budget has enough for the next ones.
+        let before = stage.total("requests");
+        stage.until("load", |stage| stage.total("requests") > before + 200);
+        kill(&mut stage, number, Signal::Kill);
+        let worker = crate::worker::Worker::start(&format!("shop-{number}"));
+        stage.change(|table| {
+            let line = Stage::line(table, number);
+            line.generation += 1;
+            (line.addr, line.process) = (Some(worker.addr), Some(worker.process.clone()));
+        });
+        stage.workers[number - 1] = worker;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let stats = stage.stats();
+    for thread in load {
+        assert!(thread.join().is_ok(), "{stats}");
+    }
+}

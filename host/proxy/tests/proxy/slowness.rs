@@ -179,3 +179,35 @@ fn an_upload_that_stands_still_ends_with_its_time_and_blames_nobody() {
     assert_eq!(stage.get("/").status, 200);
     assert!(!stage.flag(1, "ejected") && !stage.flag(2, "ejected"));
 }
+
+#[test]
+fn stops_under_load_lose_no_get() {
+    let stage = Stage::with(4, |table| {
+        table.proxy.threads = 2;
+        table.services[0].probe = Some(crate::stage::probe());
+    });
+    let addr = stage.addr;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let stop = std::sync::Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let mut client = crate::client::Client::connect(addr);
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let answer = client.get("/sleep?5");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                }
+            })
+        })
+        .collect();
+    for number in [1, 2, 3] {
+        stage.workers[number - 1].signal(Signal::Stop);
+        stage.until("the stop is seen", |stage| stage.flag(number, "stopped"));
+        stage.workers[number - 1].signal(Signal::Continue);
+        stage.until("it is back", |stage| !stage.flag(number, "ejected"));
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for thread in load {
+        thread.join().unwrap();
+    }
+}

@@ -164,9 +164,12 @@ impl Stage {
 
     /// Tells the proxy of a death, as the supervisor does.
     pub fn tell_death(&self, number: usize, cause: ExitCause) {
+        let id = format!("shop-{number}");
+        let mut lines = self.table.services[0].instances.iter();
+        let line = lines.find(|line| line.id.as_str() == id).unwrap();
         self.supervisor.say(&Answer::Death {
-            instance: format!("shop-{number}").into(),
-            generation: 1,
+            instance: line.id.clone(),
+            generation: line.generation,
             cause,
         });
     }
