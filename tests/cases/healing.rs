@@ -106,7 +106,10 @@ fn a_healer_killed_in_the_middle_of_a_restart_repeats_nothing() {
     let before = host.instance("shop-1");
     let pid = host.pid("shop-1");
     let (healer, supervisor) = (host.process("healer"), host.process("supervisor"));
-    // The supervisor is stopped, so the restart is begun and its receipt cannot come.
+    let keeper = host.process("keeper");
+    // The supervisor is stopped, so the restart is begun and its receipt cannot come. The keeper
+    // is stopped first, since it replaces a supervisor that stands still for long.
+    signal("STOP", keeper);
     signal("STOP", supervisor);
     signal("STOP", pid);
     eventually("the restart is journalled as started", || {
@@ -131,6 +134,7 @@ fn a_healer_killed_in_the_middle_of_a_restart_repeats_nothing() {
     });
     signal("KILL", healer);
     signal("CONT", supervisor);
+    signal("CONT", keeper);
     host.new_process("shop-1", pid);
     let incident = host.incident("shop-1", "resolved");
     assert_eq!(incident["playbook"], "instance-hang");

@@ -59,7 +59,24 @@ pub fn build(progress: &mut Progress) -> Result<()> {
     if stage(&builtin, &made, &out)? == 0 {
         bail!("no plugin was found below {}", dir.display());
     }
+    pure(&out)?;
     stage(&fixtures, &made, &out.join("fixtures"))?;
+    Ok(())
+}
+
+/// What Grace ships needs nothing of WASI: the SDK builds it so.
+fn pure(out: &Path) -> Result<()> {
+    for file in fs::read_dir(out)? {
+        let file = file?.path();
+        if file.extension().is_some_and(|end| end == "wasm")
+            && fs::read(&file)?.windows(5).any(|part| part == b"wasi:")
+        {
+            bail!(
+                "{} imports WASI; build it with `#![no_std]` on the SDK",
+                file.display()
+            );
+        }
+    }
     Ok(())
 }
 
@@ -76,14 +93,14 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies every plugin (a folder with `plugin.toml` and `Cargo.toml`) to `out`.
+/// Copies every plugin to `out`: a folder with `plugin.toml` is one plugin of its name, and each
+/// `manifests/NAME.toml` makes one of the same component.
 fn stage(from: &[PathBuf], made: &Path, out: &Path) -> Result<usize> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    let mut kept = 0;
     let mut names = Vec::new();
     for folder in from {
-        let manifest = folder.join("plugin.toml");
-        if !manifest.is_file() {
+        let manifests = manifests(folder)?;
+        if manifests.is_empty() {
             continue;
         }
         let cargo_toml = fs::read_to_string(folder.join("Cargo.toml"))?;
@@ -91,18 +108,13 @@ fn stage(from: &[PathBuf], made: &Path, out: &Path) -> Result<usize> {
             .lines()
             .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
             .with_context(|| format!("{}: no package name", folder.join("Cargo.toml").display()))?;
-        let name = folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
         let wasm = made.join(format!("{}.wasm", package.replace('-', "_")));
-        put(
-            &fs::read(&wasm).with_context(|| format!("cannot read {}", wasm.display()))?,
-            &out.join(format!("{name}.wasm")),
-        )?;
-        put(&fs::read(&manifest)?, &out.join(format!("{name}.toml")))?;
-        names.push(name);
-        kept += 1;
+        let bytes = fs::read(&wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
+        for (name, manifest) in manifests {
+            put(&bytes, &out.join(format!("{name}.wasm")))?;
+            put(&fs::read(&manifest)?, &out.join(format!("{name}.toml")))?;
+            names.push(name);
+        }
     }
     // A plugin that was removed from the source must not stay in the binary.
     for file in fs::read_dir(out)? {
@@ -115,7 +127,31 @@ fn stage(from: &[PathBuf], made: &Path, out: &Path) -> Result<usize> {
             fs::remove_file(&file)?;
         }
     }
-    Ok(kept)
+    Ok(names.len())
+}
+
+fn manifests(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let own = folder.join("plugin.toml");
+    if own.is_file() {
+        let name = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        return Ok(vec![(name.unwrap_or_default(), own)]);
+    }
+    let mut found = Vec::new();
+    if folder.join("manifests").is_dir() {
+        for file in fs::read_dir(folder.join("manifests"))? {
+            let file = file?.path();
+            if file.extension().is_some_and(|end| end == "toml") {
+                let name = file
+                    .file_stem()
+                    .map(|name| name.to_string_lossy().into_owned());
+                found.push((name.unwrap_or_default(), file));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn put(bytes: &[u8], to: &Path) -> Result<()> {

@@ -42,7 +42,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hyper", &["grace-proxy", "grace-api", "grace-workers"]),
     ("axum", &["grace-api"]),
     ("rusqlite", &["grace-ledger"]),
-    ("rustix", &["grace-os"]),
+    // The healer asks for free space and ends the process group of a notify command.
+    ("rustix", &["grace-os", "grace-healer"]),
     ("nix", &["grace-os"]),
     ("libc", &["grace-os"]),
     ("anyhow", &["grace", "xtask", "grace-demo", "grace-workers"]),

@@ -102,6 +102,7 @@ pub fn induce(
     }
     let at = now_ms();
     let begun = Instant::now();
+    let mut interrupted = true;
     match fault {
         Fault::Crash => signal("KILL", before.pid)?,
         Fault::Hang => signal("STOP", before.pid)?,
@@ -110,19 +111,25 @@ pub fn induce(
             fs::write(&file, "{ \"greeting\": \"hel")
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        Fault::HealerKilled => kill_healer_midway(fleet, &before, patience, screen)?,
+        Fault::HealerKilled => {
+            interrupted = kill_healer_midway(fleet, &before, patience, screen)?;
+        }
     }
-    watch(
-        Case {
-            fault,
-            at,
-            begun,
-            before: &before,
-            fleet,
-            patience,
-        },
-        screen,
-    )
+    let case = Case {
+        fault,
+        at,
+        begun,
+        before: &before,
+        fleet,
+        patience,
+    };
+    let mut outcome = watch(&case, screen)?;
+    if !interrupted {
+        // What was announced was not induced: whatever happened instead proves nothing.
+        outcome.healed = false;
+        outcome.healed_ms = None;
+    }
+    Ok(outcome)
 }
 
 struct Case<'a> {
@@ -134,7 +141,7 @@ struct Case<'a> {
     patience: Duration,
 }
 
-fn watch(case: Case<'_>, screen: &mut Screen) -> Result<Outcome> {
+fn watch(case: &Case<'_>, screen: &mut Screen) -> Result<Outcome> {
     let id = &case.before.id;
     let mut outcome = Outcome {
         fault: case.fault,
@@ -158,7 +165,7 @@ fn watch(case: Case<'_>, screen: &mut Screen) -> Result<Outcome> {
             outcome.playbook = incident.playbook;
         }
         let looked = case.begun.elapsed();
-        if restored(&case, looks)? {
+        if restored(case, looks)? {
             good += 1;
             first_good.get_or_insert(millis(looked));
         } else {
@@ -202,10 +209,13 @@ fn kill_healer_midway(
     before: &Instance,
     patience: Duration,
     screen: &mut Screen,
-) -> Result<()> {
+) -> Result<bool> {
     let healer = fleet.process("healer")?;
     let supervisor = fleet.process("supervisor")?;
+    // The keeper replaces a supervisor that stands still for long; it must not be in time here.
+    let keeper = fleet.process("keeper")?;
     let at = now_ms();
+    signal("STOP", keeper)?;
     signal("STOP", supervisor)?;
     let begun = Instant::now();
     let done = (|| {
@@ -225,11 +235,14 @@ fn kill_healer_midway(
         }
         Ok(false)
     })();
-    // Whatever happened, the supervisor goes on. One that stood too long was replaced meanwhile.
-    if judge::exists(supervisor) {
-        signal("CONT", supervisor)?;
+    // Whatever happened, both go on.
+    for pid in [supervisor, keeper] {
+        if judge::exists(pid) {
+            signal("CONT", pid)?;
+        }
     }
-    if done? {
+    let killed = done?;
+    if killed {
         screen.note(
             &format!("the healer (pid {healer}) is killed in the middle of the restart"),
             begun.elapsed(),
@@ -240,7 +253,7 @@ fn kill_healer_midway(
             begun.elapsed(),
         );
     }
-    Ok(())
+    Ok(killed)
 }
 
 fn newest(incidents: Vec<Incident>, target: &str, since: u64) -> Option<Incident> {

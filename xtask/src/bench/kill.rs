@@ -112,22 +112,32 @@ fn out_of_rotation(fleet: &Fleet) -> Result<f64> {
         .nth(1)
         .context("no second instance")?;
     let socket = fleet.dir.join("state/run/proxy.sock");
-    let usable = || -> Result<bool> {
+    let stats = || -> Result<Vec<Value>> {
         let mut stream = UnixStream::connect(&socket)?;
         stream.write_all(b"stats\n")?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
         let stats: Value = serde_json::from_str(&line)?;
-        let one = stats["instances"].as_array().and_then(|all| {
-            all.iter()
-                .find(|one| one["id"] == id.as_str() && one["pid"] == pid)
-                .cloned()
-        });
-        Ok(one.is_some_and(|one| one["usable"] == true))
+        Ok(stats["instances"].as_array().cloned().unwrap_or_default())
     };
-    if !usable()? {
+    let serves = |one: &Value| {
+        ["dead", "ejected", "stopped", "fenced"]
+            .iter()
+            .all(|out| one[*out] == false)
+    };
+    let before = stats()?
+        .into_iter()
+        .find(|one| one["instance"] == id.as_str() && serves(one));
+    let Some(before) = before else {
         bail!("{id} (pid {pid}) is not in rotation before the kill");
-    }
+    };
+    let usable = || -> Result<bool> {
+        Ok(stats()?.iter().any(|one| {
+            one["instance"] == before["instance"]
+                && one["generation"] == before["generation"]
+                && serves(one)
+        }))
+    };
     let begun = Instant::now();
     kill("KILL", pid)?;
     while begun.elapsed() < Duration::from_secs(10) {
