@@ -111,7 +111,9 @@ fn stage(from: &[PathBuf], made: &Path, out: &Path) -> Result<usize> {
         let wasm = made.join(format!("{}.wasm", package.replace('-', "_")));
         let bytes = fs::read(&wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
         for (name, manifest) in manifests {
-            put(&bytes, &out.join(format!("{name}.wasm")))?;
+            if put(&bytes, &out.join(format!("{name}.wasm")))? {
+                remove(&precompiled(out, &name))?;
+            }
             put(&fs::read(&manifest)?, &out.join(format!("{name}.toml")))?;
             names.push(name);
         }
@@ -124,7 +126,8 @@ fn stage(from: &[PathBuf], made: &Path, out: &Path) -> Result<usize> {
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
         if file.is_file() && !names.contains(&stem) {
-            fs::remove_file(&file)?;
+            remove(&file)?;
+            remove(&precompiled(out, &stem))?;
         }
     }
     Ok(names.len())
@@ -154,9 +157,26 @@ fn manifests(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-fn put(bytes: &[u8], to: &Path) -> Result<()> {
-    if fs::read(to).is_ok_and(|old| old == bytes) {
-        return Ok(());
+/// Where `cargo xtask dist` leaves the compiled form of a plugin. The host does not run one of
+/// another version; one is only not to be carried for nothing.
+fn precompiled(out: &Path, name: &str) -> PathBuf {
+    out.join("precompiled").join(format!("{name}.cwasm"))
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
     }
-    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// Whether there was anything to write.
+fn put(bytes: &[u8], to: &Path) -> Result<bool> {
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(false);
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(true)
 }

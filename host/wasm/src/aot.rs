@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::engine;
+use crate::tuning;
 
 /// Files that are kept; older ones go. Each plugin has one a version.
 const KEPT: usize = 128;
+/// Bytes of a BLAKE3.
 const DIGEST: usize = 32;
 
 /// A private directory of compiled components.
@@ -164,12 +165,20 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         })
 }
 
-/// The compiled form of `bytes` that was built into this program: [`precompile`]'s answer.
-/// None when it does not fit this wasmtime, this configuration or this CPU, or is damaged.
-pub fn load_shipped(engine: &Engine, bytes: &'static [u8]) -> Option<Component> {
-    let (digest, code) = bytes.split_at_checked(DIGEST)?;
-    if blake3::hash(code).as_bytes() != digest {
+/// The compiled form, built into this program, of the component with this hash: `bytes` is
+/// [`precompile`]'s answer. None when it was made from another component, does not fit this
+/// wasmtime, this configuration or this CPU, or is damaged.
+pub fn load_shipped(engine: &Engine, hash: &str, bytes: &'static [u8]) -> Option<Component> {
+    let (digest, rest) = bytes.split_at_checked(DIGEST)?;
+    if blake3::hash(rest).as_bytes() != digest {
         tracing::warn!("a compiled plugin inside this program is damaged; it is compiled again");
+        return None;
+    }
+    let (of, code) = rest.split_at_checked(DIGEST)?;
+    if blake3::Hash::from_slice(of).ok()?.to_hex().as_str() != hash {
+        tracing::warn!(
+            "a compiled plugin inside this program was made from another version of it; it is compiled again"
+        );
         return None;
     }
     // SAFETY: `deserialize` asks that the bytes were made by wasmtime's own compiler. They are
@@ -187,20 +196,23 @@ pub fn load_shipped(engine: &Engine, bytes: &'static [u8]) -> Option<Component> 
         .ok()
 }
 
-/// Compiles `wasm` for any CPU of this architecture, for building into the program.
+/// Compiles `wasm` for any CPU of this architecture, for building into the program. The answer
+/// is a digest of what follows, the component's hash, the code.
 ///
 /// # Errors
 /// Why it does not compile.
 pub fn precompile(wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let mut config = engine::config();
+    let mut config = tuning::code();
     // Naming the target keeps the compiler from using what only this machine's CPU has.
     config
         .target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
         .and_then(|config| Engine::new(config))
         .and_then(|engine| engine.precompile_component(wasm))
         .map(|code| {
-            let mut bytes = blake3::hash(&code).as_bytes().to_vec();
-            bytes.extend_from_slice(&code);
+            let mut rest = blake3::hash(wasm).as_bytes().to_vec();
+            rest.extend_from_slice(&code);
+            let mut bytes = blake3::hash(&rest).as_bytes().to_vec();
+            bytes.append(&mut rest);
             bytes
         })
         .map_err(|error| format!("{error:#}"))

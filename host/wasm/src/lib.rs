@@ -28,6 +28,7 @@ mod settings;
 mod snapshot;
 mod state;
 mod ticker;
+mod tuning;
 mod wasi;
 mod watch;
 

@@ -272,7 +272,7 @@ fn component(source: &Source<'_>, site: &Site<'_>) -> wasmtime::Result<Component
     let engine = &site.machine.engine;
     if let Some(component) = source
         .precompiled
-        .and_then(|code| aot::load_shipped(engine, code))
+        .and_then(|code| aot::load_shipped(engine, &source.hash, code))
     {
         return Ok(component);
     }

@@ -148,14 +148,27 @@ fn precompiled_code_is_used_without_compiling() {
     assert_eq!(registry.figures().compiled, 0);
 }
 
-/// Compiled code of an engine with other settings, with the right digest before it.
+#[test]
+fn precompiled_code_of_an_older_version_never_runs() {
+    let yard = Yard::new();
+    let old = grace_wasm::precompile(&finder("version1", 1)).expect("it compiles");
+    let shipped = Builtin {
+        precompiled: Some(leak(old)),
+        ..builtin("one", finder("version2", 1), DETECTOR)
+    };
+    let registry = start(&yard, shipped, |_| {});
+    let seen = patiently(|| registry.observe("one", &[], &seen())).expect("an answer");
+    assert_eq!(seen.findings[0].kind, "version2");
+    assert_eq!(registry.figures().compiled, 1);
+}
+
+/// Compiled code of an engine with other settings, with the right hash and digest before it.
 fn of_another_engine(wasm: &[u8]) -> Vec<u8> {
     let code = wasmtime::Engine::default()
         .precompile_component(wasm)
         .expect("it compiles");
-    let mut bytes = blake3::hash(&code).as_bytes().to_vec();
-    bytes.extend(code);
-    bytes
+    let rest = [blake3::hash(wasm).as_bytes().as_slice(), &code].concat();
+    [blake3::hash(&rest).as_bytes().as_slice(), &rest].concat()
 }
 
 #[test]

@@ -41,7 +41,10 @@ impl Precompile {
             let code = grace_wasm::precompile(&wasm)
                 .map_err(|error| Problem::new(format!("{}: {error}", path.display()), ""))?;
             let file = self.to.join(stem).with_extension("cwasm");
-            fs::write(&file, code).or_problem(file.display(), "")?;
+            // An untouched file spares building the program again.
+            if !fs::read(&file).is_ok_and(|old| old == code) {
+                fs::write(&file, code).or_problem(file.display(), "")?;
+            }
             made.push(file);
         }
         if made.is_empty() {
