@@ -205,7 +205,7 @@ fn output_of_a_worker_survives_the_supervisor() {
             let text = std::fs::read_to_string(log.with_extension(end)).unwrap_or_default();
             all.extend(
                 text.lines()
-                    .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()),
+                    .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()),
             );
         }
         all

@@ -28,7 +28,9 @@ struct WithPlugins {
 fn with_plugins() -> WithPlugins {
     let host = Host::shop(
         2,
-        "[plugins]\ndir = \"plugins.d\"\nrescan = \"500ms\"\nstrikes = 3\n",
+        "[plugins.grants]\nstd-hello = [\"events:read\"]\ntrap = [\"events:read\", \"metrics:read\"]\n\
+         spin = [\"events:read\", \"metrics:read\"]\ngrow = [\"events:read\", \"metrics:read\"]\n\
+         [plugins]\ndir = \"plugins.d\"\nrescan = \"500ms\"\nstrikes = 3\n",
     );
     let dir = host.dir().join("plugins.d");
     fs::create_dir(&dir).expect("mkdir");
