@@ -48,7 +48,9 @@ impl Logs {
         let mut followed = Vec::new();
         let mut documents = Vec::new();
         for (name, path) in files {
-            let tail = tail(&path, self.lines)
+            // The end first: what comes meanwhile is news, and neither lost nor told twice.
+            let follow = Follow::at_end(path.clone());
+            let tail = tail_until(&path, self.lines, follow.end)
                 .or_problem(format_args!("cannot read {}", path.display()), "")?;
             for text in &tail {
                 if globals.json && !self.follow {
@@ -57,18 +59,20 @@ impl Logs {
                     tell(&name, text);
                 }
             }
-            followed.push((name, Follow::at_end(path)));
+            followed.push((name, follow));
         }
         if globals.json && !self.follow {
             show::document(&json!({ "lines": documents }))?;
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        loop {
             for (name, follow) in &mut followed {
                 follow.news(&mut |text| tell(name, text));
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -110,12 +114,17 @@ fn files(layout: &Layout, wanted: Option<&str>) -> Result<Vec<(String, PathBuf)>
 
 /// The last `most` lines, from the rotated file too when the current one is short.
 pub fn tail(path: &Path, most: usize) -> std::io::Result<Vec<String>> {
+    tail_until(path, most, u64::MAX)
+}
+
+/// The same, of the first `end` bytes of the current file.
+fn tail_until(path: &Path, most: usize, end: u64) -> std::io::Result<Vec<String>> {
     let mut last: VecDeque<String> = VecDeque::new();
     let mut older = path.as_os_str().to_owned();
     older.push(".1");
     for file in [PathBuf::from(older), path.to_owned()] {
         let mut reader = match File::open(&file) {
-            Ok(open) => BufReader::new(open),
+            Ok(open) => BufReader::new(open.take(if file == path { end } else { u64::MAX })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -145,18 +154,22 @@ struct Follow {
     path: PathBuf,
     file: Option<(File, u64)>,
     rest: Vec<u8>,
+    /// Where it began.
+    end: u64,
 }
 
 impl Follow {
     fn at_end(path: PathBuf) -> Self {
+        let mut end = 0;
         let file = Self::open(&path).and_then(|(mut file, inode)| {
-            file.seek(SeekFrom::End(0)).ok()?;
+            end = file.seek(SeekFrom::End(0)).ok()?;
             Some((file, inode))
         });
         Self {
             path,
             file,
             rest: Vec::new(),
+            end,
         }
     }
 

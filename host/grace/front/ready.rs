@@ -20,7 +20,7 @@ const SUPERVISOR: Duration = Duration::from_secs(15);
 /// Time beyond an instance's own, for the spawning of all of them.
 const MARGIN: Duration = Duration::from_secs(5);
 /// Time that the healer gets when the services are ready already.
-const HEALER: Duration = Duration::from_secs(20);
+const HEALER: Duration = Duration::from_secs(60);
 /// Lines of output that are shown of an instance that does not get ready.
 const LINES: usize = 8;
 
