@@ -39,6 +39,10 @@ fn a_corrupt_configuration_is_put_back() {
     let addr = host.up();
     let traffic = Traffic::start(addr);
     traffic.more(100);
+    // A good copy is taken a moment after the instance is ready; without one nothing can be put back.
+    eventually("a good copy was taken", || {
+        fs::read_dir(host.state().join("blobs")).is_ok_and(|blobs| blobs.count() > 0)
+    });
     let file = host.config_of("shop-3");
     let good = fs::read(&file).expect("config");
     fs::write(&file, "{ \"greeting\":").expect("write");
