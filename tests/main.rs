@@ -1,5 +1,13 @@
 //! End-to-end tests: the real binary, real processes, real components, in a hermetic environment.
 //! One test binary, so that everything links once. `cargo xtask test end-to-end` runs them all.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is its job"
+)]
+
 mod cases;
 mod harness;
