@@ -115,6 +115,17 @@ impl Plugin {
         })
     }
 
+    /// What every call costs before its guest runs: a store and an instance, made and dropped.
+    pub fn instantiate(&self) -> Called<()> {
+        self.call(self.pure(0, false), async |store| {
+            match &self.code {
+                Code::Detector(code) => code.instantiate_async(store).await.map(|_| ())?,
+                Code::Action(code) => code.instantiate_async(store).await.map(|_| ())?,
+            }
+            Ok(Ok(()))
+        })
+    }
+
     /// What the actions of this pack say of themselves.
     pub fn describe(&self) -> Called<Vec<ActionInfo>> {
         let Code::Action(code) = &self.code else {

@@ -131,6 +131,16 @@ impl Registry {
         }
     }
 
+    /// Makes an instance of a plugin as every call does and drops it, for measuring what that
+    /// costs.
+    ///
+    /// # Errors
+    /// As a call.
+    pub fn instantiate(&self, name: &str) -> Result<(), CallFailure> {
+        let live = self.find(name)?;
+        self.settle(&live, live.plugin.instantiate()).result
+    }
+
     fn find(&self, name: &str) -> Result<Arc<Live>, CallFailure> {
         let snapshot = self.shared.snapshot.load();
         let live = snapshot
