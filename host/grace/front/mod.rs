@@ -16,7 +16,6 @@ use serde_json::json;
 
 use crate::problem::{Outcome, Problem};
 use crate::show;
-use crate::supervisor;
 
 pub use end::{Ended, end};
 
@@ -45,10 +44,16 @@ impl Front {
             }
             start::Situation::Begin => start::begin(&layout, &self.config)?.is_empty(),
         };
-        let fleet = match ready::wait(&layout, &self.config, &signals) {
-            Ok(fleet) => fleet,
+        let ready = match ready::wait(&layout, &self.config, &signals) {
+            Ok(fleet) => {
+                self.tell_ready(&layout, &fleet)?;
+                true
+            }
             Err(ready::NotReady::Interrupted) => {
-                end(&layout)?;
+                // Who only looked in does not end what was there before.
+                if fresh || !self.detach {
+                    end(&layout)?;
+                }
                 mark.remove();
                 return Ok(ExitCode::from(1));
             }
@@ -57,25 +62,23 @@ impl Front {
                 nothing_serves,
             }) => {
                 // A fleet that serves at least something is worth more than a clean slate.
-                if fresh && nothing_serves {
+                let hopeless = fresh && nothing_serves;
+                if hopeless {
                     end(&layout)?;
-                    mark.remove();
-                    return Err(problem);
                 }
-                if self.detach {
+                if hopeless || self.detach {
                     mark.remove();
                     return Err(problem);
                 }
                 show::problem(&problem, false);
-                supervisor::status(&layout)?
+                false
             }
         };
-        self.tell_ready(&layout, &fleet)?;
         if self.detach {
             mark.remove();
             return Ok(ExitCode::SUCCESS);
         }
-        stream::stay(&layout, &self.config, self.json, &signals, &mark)
+        stream::stay(self, &layout, &signals, &mark, ready)
     }
 
     fn tell_ready(&self, layout: &Layout, fleet: &FleetStatus) -> Result<(), Problem> {

@@ -100,6 +100,18 @@ pub fn wait(layout: &Layout, config: &Config, signals: &Signals) -> Result<Fleet
     Ok(fleet)
 }
 
+/// The fleet, if every instance is ready now.
+pub fn now(layout: &Layout) -> Option<FleetStatus> {
+    let fleet = Line::connect(layout)
+        .and_then(|mut line| line.status())
+        .ok()?;
+    fleet
+        .services
+        .iter()
+        .all(|one| one.ready >= one.instances)
+        .then_some(fleet)
+}
+
 /// Services that are up without a healer are up; but ready means that they are looked after.
 fn healer(layout: &Layout, signals: &Signals) -> Result<(), NotReady> {
     let begun = Instant::now();

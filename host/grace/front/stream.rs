@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use grace_api::client::Client;
-use grace_model::config::Config;
 use grace_model::layout::Layout;
 use serde_json::{Value, json};
 
 use super::signals::Signals;
 use super::start::{self, Mark};
+use super::{Front, end, ready};
 use crate::cmd::incidents;
 use crate::problem::{Outcome, Problem};
+use crate::show;
 use crate::supervisor::Alive;
-use crate::{front, show};
 
 /// Time between two looks at the host.
 const LOOK: Duration = Duration::from_millis(200);
@@ -27,14 +27,15 @@ const BOTH_DEAD: Duration = Duration::from_millis(600);
 const STARTS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Stays until the host is to end, then ends it.
+/// Stays until the host is to end, then ends it. `ready`: that it is was told already.
 pub fn stay(
+    front: &Front,
     layout: &Layout,
-    config: &Config,
-    json: bool,
     signals: &Signals,
     mark: &Mark,
+    mut ready: bool,
 ) -> Outcome {
+    let json = front.json;
     let over = Arc::new(AtomicBool::new(false));
     tell_incidents(layout, json, &over)?;
     let mut dead_since: Option<Instant> = None;
@@ -42,12 +43,16 @@ pub fn stay(
     loop {
         if signals.wait(LOOK) {
             over.store(true, Ordering::Relaxed);
-            front::end(layout)?;
+            end(layout)?;
             mark.remove();
             return told_end(json, "a signal");
         }
         if Alive::look(layout).any() {
             dead_since = None;
+            if !ready && let Some(fleet) = ready::now(layout) {
+                front.tell_ready(layout, &fleet)?;
+                ready = true;
+            }
             continue;
         }
         if mark.is_gone() {
@@ -70,7 +75,7 @@ pub fn stay(
             json!({ "event": "restarted", "what": "keeper and supervisor" }),
             || "keeper and supervisor are gone; starting them again around what runs".to_owned(),
         );
-        start::begin(layout, config)?;
+        start::begin(layout, &front.config)?;
         dead_since = None;
     }
 }
