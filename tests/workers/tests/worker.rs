@@ -55,6 +55,35 @@ fn a_wrong_configuration_shows_in_traffic_only_and_a_right_one_heals_it() {
 }
 
 #[test]
+fn a_process_told_to_break_answers_errors_until_it_is_a_new_one() {
+    let worker = Worker::start(&[]);
+    assert_eq!(worker.get("/break?errors=1").0, 200);
+    assert_eq!(worker.get("/hello?id=1").0, 500);
+    assert_eq!(worker.get("/healthz").0, 200);
+    assert_eq!(Worker::start(&[]).get("/hello?id=1").0, 200);
+    assert_eq!(worker.get("/break").0, 200);
+    assert_eq!(worker.get("/hello?id=1").0, 200);
+}
+
+#[test]
+fn every_post_that_is_begun_is_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders");
+    let worker = Worker::start(&["--orders", path.to_str().unwrap()]);
+    worker.get("/echo?id=1");
+    for id in [2, 3] {
+        let text = format!(
+            "POST /echo?id={id} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(send(worker.addr, &text).unwrap().0, 200);
+    }
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "/echo?id=2\n/echo?id=3\n"
+    );
+}
+
+#[test]
 fn it_crashes_aborts_dies_and_fails_its_start_when_told() {
     for (path, code, signal) in [("/crash", Some(3), None), ("/abort", None, Some(6))] {
         let mut worker = Worker::start(&[]);

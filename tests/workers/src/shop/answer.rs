@@ -1,6 +1,5 @@
 //! What each path is answered with.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::settings::SettingsFile;
+use super::state::State;
 use super::websocket;
 
 /// An answer is in one piece.
@@ -21,7 +20,7 @@ pub type Body = Full<Bytes>;
 /// Answers one request.
 pub async fn answer(
     request: Request<Incoming>,
-    settings: Rc<RefCell<SettingsFile>>,
+    state: Rc<State>,
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     match path.as_str() {
@@ -39,9 +38,25 @@ pub async fn answer(
             eprintln!("shop-worker: asked to abort");
             std::process::abort();
         }
+        "/break" => {
+            let number = |key| query(&request, key).and_then(|text| text.parse::<u64>().ok());
+            state.errors.set(number("errors").is_some_and(|on| on > 0));
+            state.delay_ms.set(number("delay_ms").unwrap_or(0));
+            return Ok(json_answer(StatusCode::OK, &json!({ "pid": pid() })));
+        }
         _ => {}
     }
-    let current = settings.borrow_mut().current();
+    if request.method() == Method::POST
+        && let Err(error) = state.order(&request.uri().to_string())
+    {
+        let body = json!({ "error": error.to_string(), "pid": pid() });
+        return Ok(json_answer(StatusCode::INTERNAL_SERVER_ERROR, &body));
+    }
+    if state.errors.get() {
+        let body = json!({ "error": "broken by /break", "pid": pid() });
+        return Ok(json_answer(StatusCode::INTERNAL_SERVER_ERROR, &body));
+    }
+    let current = state.settings.borrow_mut().current();
     let current = match current {
         Ok(current) => current,
         Err(problem) => {
@@ -49,8 +64,9 @@ pub async fn answer(
             return Ok(json_answer(StatusCode::INTERNAL_SERVER_ERROR, &body));
         }
     };
-    if current.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(current.delay_ms)).await;
+    let delay_ms = current.delay_ms.saturating_add(state.delay_ms.get());
+    if delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     }
     if path == "/ws" {
         return Ok(websocket::upgrade(request));

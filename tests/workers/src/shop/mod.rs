@@ -6,6 +6,7 @@ mod faults;
 mod options;
 mod server;
 mod settings;
+mod state;
 mod websocket;
 
 use std::ffi::OsString;

@@ -16,6 +16,7 @@ shop-worker: a sample HTTP worker that fails when told to
                      when a socket is inherited (LISTEN_FDS)
   --config FILE      JSON {\"greeting\": TEXT, \"delay_ms\": N}; read again when it changes; while
                      it is missing or wrong all but /healthz is answered 500
+  --orders FILE      a line for every POST that is begun
   --ready-notify     READY=1 and then WATCHDOG=1 to $NOTIFY_SOCKET
   --log-rate N       N numbered lines a second to stdout
   --die-after-ms N   exit with code 1 after that time
@@ -23,8 +24,9 @@ shop-worker: a sample HTTP worker that fails when told to
   --fail-start       exit with code 1 at once
 
 Paths: any (its own id, pid and greeting as JSON), /healthz, /crash, /abort, /slow?ms=N,
-/status?code=N, /echo (POST), /ws (WebSocket echo). SIGTERM ends it when its requests are
-answered.
+/status?code=N, /echo (POST), /ws (WebSocket echo), /break?errors=1 or ?delay_ms=N (from then
+on this process answers all but /healthz with 500, or that much later). SIGTERM ends it when its
+requests are answered.
 ";
 
 /// What the worker is told.
@@ -34,6 +36,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Its configuration file.
     pub config: Option<PathBuf>,
+    /// Where every POST that is begun is written down.
+    pub orders: Option<PathBuf>,
     /// Whether it tells `$NOTIFY_SOCKET` that it is ready and alive.
     pub ready_notify: bool,
     /// Lines a second to standard output.
@@ -60,6 +64,7 @@ impl Options {
                 "--help" => return Ok(None),
                 "--port" => options.port = Some(args.value(name)?),
                 "--config" => options.config = Some(PathBuf::from(args.raw(name)?)),
+                "--orders" => options.orders = Some(PathBuf::from(args.raw(name)?)),
                 "--ready-notify" => options.ready_notify = true,
                 "--log-rate" => options.log_rate = args.value(name)?,
                 "--die-after-ms" => options.die_after = Some(args.millis(name)?),

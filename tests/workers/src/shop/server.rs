@@ -1,6 +1,5 @@
 //! Listening, connections, readiness, the graceful end.
 
-use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
@@ -18,7 +17,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::Options;
 use super::answer::answer;
-use super::settings::SettingsFile;
+use super::state::State;
 
 /// Requests in flight get this long after SIGTERM.
 const LONGEST_END: Duration = Duration::from_secs(10);
@@ -28,7 +27,7 @@ pub async fn serve(options: &Options) -> Result<()> {
     let listener = listen(options)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let settings = Rc::new(RefCell::new(SettingsFile::new(options.config.clone())));
+    let state = Rc::new(State::new(options));
     let local = LocalSet::new();
     if options.ready_notify {
         let socket = notify_socket().context("--ready-notify")?;
@@ -45,8 +44,8 @@ pub async fn serve(options: &Options) -> Result<()> {
                 tokio::select! {
                     accepted = listener.accept() => match accepted {
                         Ok((stream, _)) => {
-                            let settings = Rc::clone(&settings);
-                            connections.spawn_local(connection(stream, settings, end.clone()));
+                            let state = Rc::clone(&state);
+                            connections.spawn_local(connection(stream, state, end.clone()));
                         }
                         // Out of open files, most likely: some connection must end first.
                         Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -88,13 +87,9 @@ fn listen(options: &Options) -> Result<TcpListener> {
     Ok(TcpListener::from_std(listener)?)
 }
 
-async fn connection(
-    stream: TcpStream,
-    settings: Rc<RefCell<SettingsFile>>,
-    mut end: watch::Receiver<bool>,
-) {
+async fn connection(stream: TcpStream, state: Rc<State>, mut end: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(request, Rc::clone(&settings)));
+    let service = service_fn(move |request| answer(request, Rc::clone(&state)));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
