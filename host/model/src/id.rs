@@ -87,11 +87,16 @@ impl ServiceName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let good = (1..=48).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if good {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NameError { what: "service name", text: text.to_owned() })
+            Err(NameError {
+                what: "service name",
+                text: text.to_owned(),
+            })
         }
     }
 }

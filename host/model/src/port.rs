@@ -6,36 +6,96 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::StopMode;
 use crate::instance::InstanceView;
-use crate::plugin::{
-    ActionCall, ActionInfo, Batch, Observed, PluginError, Receipt, Severity,
-};
+use crate::plugin::{ActionCall, ActionInfo, Batch, Observed, PluginError, Receipt, Severity};
 use crate::status::PluginView;
 
 /// A host call of an action, after the grant was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "each is documented in wit/host.wit, whose functions these are")]
+#[allow(
+    missing_docs,
+    reason = "each is documented in wit/host.wit, whose functions these are"
+)]
 pub enum HostCall {
     Now,
-    Sleep { ms: u32 },
-    GetInstance { id: String },
-    ListInstances { service: String },
-    Restart { id: String, mode: StopMode, reason: String },
-    Pause { id: String, reason: String },
-    Resume { id: String, reason: String },
-    Scale { service: String, instances: u32, reason: String },
-    Drain { id: String, reason: String },
-    Quarantine { id: String, reason: String },
-    Release { id: String, reason: String },
-    ConfigFiles { id: String },
-    ConfigRead { id: String, path: String },
-    ConfigSnapshot { id: String, path: String },
-    ConfigRestore { id: String, path: String },
-    ConfigPutBack { id: String, path: String, hash: String },
-    ProbeHttp { id: String, path: String, timeout_ms: u32 },
-    ProbeDeclared { id: String, timeout_ms: u32 },
-    Traffic { target: String, window_ms: u32 },
-    Notify { channel: String, severity: Severity, subject: String, text: String },
+    Sleep {
+        ms: u32,
+    },
+    GetInstance {
+        id: String,
+    },
+    ListInstances {
+        service: String,
+    },
+    Restart {
+        id: String,
+        mode: StopMode,
+        reason: String,
+    },
+    Pause {
+        id: String,
+        reason: String,
+    },
+    Resume {
+        id: String,
+        reason: String,
+    },
+    Scale {
+        service: String,
+        instances: u32,
+        reason: String,
+    },
+    Drain {
+        id: String,
+        reason: String,
+    },
+    Quarantine {
+        id: String,
+        reason: String,
+    },
+    Release {
+        id: String,
+        reason: String,
+    },
+    ConfigFiles {
+        id: String,
+    },
+    ConfigRead {
+        id: String,
+        path: String,
+    },
+    ConfigSnapshot {
+        id: String,
+        path: String,
+    },
+    ConfigRestore {
+        id: String,
+        path: String,
+    },
+    ConfigPutBack {
+        id: String,
+        path: String,
+        hash: String,
+    },
+    ProbeHttp {
+        id: String,
+        path: String,
+        timeout_ms: u32,
+    },
+    ProbeDeclared {
+        id: String,
+        timeout_ms: u32,
+    },
+    Traffic {
+        target: String,
+        window_ms: u32,
+    },
+    Notify {
+        channel: String,
+        severity: Severity,
+        subject: String,
+        text: String,
+    },
 }
 
 /// The answer to a host call; which one belongs to which call is told by its name.
@@ -44,14 +104,36 @@ pub enum HostCall {
 #[allow(missing_docs, reason = "each is documented in wit/host.wit")]
 pub enum HostAnswer {
     Done,
-    Number { number: u64 },
-    Text { text: Option<String> },
-    Bytes { bytes: Vec<u8> },
-    Instance { instance: InstanceView },
-    Instances { instances: Vec<InstanceView> },
-    Files { files: Vec<ConfigFileView> },
-    Probe { status: u16, latency_us: u64, problem: Option<String> },
-    Traffic { window_ms: u64, requests: u64, failures: u64, p50_us: u64, p99_us: u64 },
+    Number {
+        number: u64,
+    },
+    Text {
+        text: Option<String>,
+    },
+    Bytes {
+        bytes: Vec<u8>,
+    },
+    Instance {
+        instance: InstanceView,
+    },
+    Instances {
+        instances: Vec<InstanceView>,
+    },
+    Files {
+        files: Vec<ConfigFileView>,
+    },
+    Probe {
+        status: u16,
+        latency_us: u64,
+        problem: Option<String>,
+    },
+    Traffic {
+        window_ms: u64,
+        requests: u64,
+        failures: u64,
+        p50_us: u64,
+        p99_us: u64,
+    },
 }
 
 /// A declared configuration file as it is now.
@@ -127,7 +209,8 @@ pub trait PluginHost: Send + Sync {
     ///
     /// # Errors
     /// [`CallFailure`]; strikes are counted inside.
-    fn observe(&self, detector: &str, state: &[u8], batch: &Batch) -> Result<Observed, CallFailure>;
+    fn observe(&self, detector: &str, state: &[u8], batch: &Batch)
+    -> Result<Observed, CallFailure>;
 
     /// The actions of all live packs.
     fn actions(&self) -> Vec<ActionInfo>;
