@@ -37,7 +37,11 @@ pub fn stay(
 ) -> Outcome {
     let json = front.json;
     let over = Arc::new(AtomicBool::new(false));
-    tell_incidents(layout, json, &over)?;
+    // The first document says that the host is ready; a person wants to know why it is not.
+    let waiting = json && !ready;
+    if !waiting {
+        tell_incidents(layout, json, &over)?;
+    }
     let mut dead_since: Option<Instant> = None;
     let mut starts: Vec<Instant> = Vec::new();
     loop {
@@ -52,6 +56,9 @@ pub fn stay(
             if !ready && let Some(fleet) = ready::now(layout) {
                 front.tell_ready(layout, &fleet)?;
                 ready = true;
+                if waiting {
+                    tell_incidents(layout, json, &over)?;
+                }
             }
             continue;
         }
