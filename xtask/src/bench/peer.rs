@@ -96,7 +96,7 @@ pub fn haproxy(ports: &[u16], threads: u32, retries: bool) -> Result<Peer> {
         .map(|(at, port)| format!("  server s{at} 127.0.0.1:{port} check inter 500ms\n"))
         .collect();
     let text = format!(
-        "global\n  nbthread {threads}\n  maxconn 20000\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n\
+        "global\n  nbthread {threads}\n  maxconn 4096\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n\
          \x20 timeout server 10s\n  http-reuse always\n{retry}\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\n\
          backend out\n  balance roundrobin\n  option httpchk GET /healthz\n{servers}"
     );
