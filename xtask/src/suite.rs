@@ -285,7 +285,7 @@ fn as_user() -> Result<()> {
         std::process::Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(dir.join("end-to-end"))
-            .args(["fleet", "survival", "healing"])
+            .args(["cases::fleet", "cases::survival", "cases::healing"])
             .current_dir("/")
             .env("GRACE_BIN", dir.join("grace"))
             .env("GRACE_AS_USER", "1")
