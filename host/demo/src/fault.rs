@@ -15,6 +15,8 @@ use crate::watch::Screen;
 /// Good looks of the judge's in a row, `LOOK` apart, that make a recovery.
 const GOOD_LOOKS: u32 = 3;
 const LOOK: Duration = Duration::from_millis(50);
+/// Time for looking that is left in any case.
+const LAST_LOOKS: Duration = Duration::from_secs(1);
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +157,9 @@ fn watch(case: &Case<'_>, screen: &mut Screen) -> Result<Outcome> {
     let mut good = 0;
     let mut looks = 0;
     let mut first_good = None;
-    while case.begun.elapsed() < case.patience {
+    // Inducing may have used up the time; a look or two are owed all the same.
+    let end = case.patience.max(case.begun.elapsed() + LAST_LOOKS);
+    while case.begun.elapsed() < end {
         looks += 1;
         if let Some(incident) = newest(case.fleet.incidents(), id, case.at) {
             screen.incident(&incident, case.begun.elapsed());
