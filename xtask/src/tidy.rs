@@ -80,6 +80,8 @@ pub fn check() -> Result<()> {
         source(file, &mut faults)?;
     }
     spec(&files, &mut faults)?;
+    faults.extend(missing(&root()));
+    faults.extend(unpinned(&fs::read_to_string(root().join("Cargo.lock"))?));
     if faults.is_empty() {
         return Ok(());
     }
@@ -176,6 +178,59 @@ fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// What a newcomer looks for at the top.
+const TOP: &[&str] = &[
+    "host",
+    "plugins",
+    "wit",
+    "playbooks",
+    "tests",
+    "xtask",
+    "README.md",
+    "ARCHITECTURE.md",
+    "SPEC.md",
+    "LICENSE",
+    "deny.toml",
+    ".ci/run",
+    "Cargo.lock",
+    "plugins/Cargo.lock",
+    "plugins/README.md",
+    "playbooks/README.md",
+    "wit/README.md",
+];
+
+fn missing(root: &Path) -> Vec<String> {
+    let absent = TOP.iter().filter(|name| !root.join(name).exists());
+    absent
+        .map(|name| format!("{name} is missing at the top of the checkout"))
+        .collect()
+}
+
+/// The long-term line of wasmtime; both crates on one version of it.
+const WASMTIME: &str = "48.0.";
+
+fn unpinned(lock: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for name in ["wasmtime", "wasmtime-wasi"] {
+        let head = format!("name = \"{name}\"\nversion = \"");
+        let versions: Vec<&str> = lock
+            .split(&head)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        if versions.len() != 1
+            || versions
+                .iter()
+                .any(|version| !version.starts_with(WASMTIME))
+        {
+            faults.push(format!(
+                "Cargo.lock: {name} is {versions:?} and must be one {WASMTIME}x"
+            ));
+        }
+    }
+    faults
+}
+
 /// Every test named in SPEC.md, as `` `name` `` in the last column, exists.
 fn spec(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
     let path = root().join("SPEC.md");
@@ -196,7 +251,23 @@ fn spec(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
         }
     }
     faults.extend(unknown_tests(&text, &tests));
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md"))?;
+    faults.extend(unknown_table_tests(&text, &tests));
     Ok(())
+}
+
+/// The same for the table of what dies with what, the only one whose last column is `test`.
+fn unknown_table_tests(text: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let table: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.trim_end().ends_with("| test |"))
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let faults = unknown_tests(&table.join("\n"), tests);
+    faults
+        .into_iter()
+        .map(|fault| fault.replace("SPEC.md:", "ARCHITECTURE.md, table of deaths, line "))
+        .collect()
 }
 
 fn unknown_tests(spec: &str, tests: &BTreeSet<String>) -> Vec<String> {
@@ -263,6 +334,31 @@ mod tests {
     #[test]
     fn a_spec_row_without_a_test_is_a_fault() {
         assert!(!unknown_tests("| it works | soon |\n", &known()).is_empty());
+    }
+
+    #[test]
+    fn a_checkout_without_its_top_files_is_a_fault() {
+        assert_eq!(missing(&root()), Vec::<String>::new());
+        assert_eq!(missing(&root().join("no-such-folder")).len(), TOP.len());
+    }
+
+    #[test]
+    fn another_or_a_second_wasmtime_is_a_fault() {
+        let lock = |version: &str| {
+            format!(
+                "name = \"wasmtime\"\nversion = \"{version}\"\nname = \"wasmtime-wasi\"\nversion = \"48.0.8\"\n"
+            )
+        };
+        assert!(unpinned(&lock("48.0.8")).is_empty());
+        assert_eq!(unpinned(&lock("50.0.1")).len(), 1);
+        assert_eq!(unpinned(&(lock("48.0.8") + &lock("48.0.7"))).len(), 2);
+        assert_eq!(unpinned("").len(), 2);
+    }
+
+    #[test]
+    fn the_table_of_deaths_names_only_tests_that_exist() {
+        let table = "| killed | test |\n| --- | --- |\n| x | `a_test` |\n| y | `b_test` |\n\n| other | `c_test` |\n";
+        assert_eq!(unknown_table_tests(table, &known()).len(), 1);
     }
 
     #[test]
