@@ -20,7 +20,8 @@ pub enum Capability {
 pub fn capability_of(kind: &str) -> Option<Capability> {
     match kind {
         "instance.spawned" | "instance.state" | "instance.exited" | "instance.restart"
-        | "instance.budget" | "config.file" | "host.stalled" => Some(Capability::Events),
+        | "instance.budget" | "instance.ejected" | "instance.returned" | "config.file"
+        | "host.stalled" => Some(Capability::Events),
         "instance.process" | "instance.probe" | "instance.heartbeat" | "instance.traffic"
         | "instance.resources" | "host.resources" => Some(Capability::Metrics),
         _ => None,
@@ -136,14 +137,17 @@ pub fn observation(event: &Event) -> Option<Observation> {
                 Field::new("inflight", *inflight),
             ],
         ),
+        What::Ejected { reason, .. } => (
+            "instance.ejected",
+            vec![Field::new("reason", reason.as_str())],
+        ),
+        What::Returned { .. } => ("instance.returned", Vec::new()),
         What::Stalled { late_ms, .. } => return Some(stalled(event.at, *late_ms)),
         What::Started { .. }
         | What::ProcessRestarted { .. }
         | What::SpawnIntent { .. }
         | What::OperationBegun { .. }
         | What::OperationDone { .. }
-        | What::Ejected { .. }
-        | What::Returned { .. }
         | What::Suspects { .. } => return None,
     };
     let subject = event.what.subject()?;
@@ -254,6 +258,11 @@ mod tests {
                 age_ms: 1,
                 limit_ms: 1,
             },
+            What::Ejected {
+                subject: subject(),
+                reason: "server errors 3 times in a row".into(),
+            },
+            What::Returned { subject: subject() },
             What::Stalled {
                 process: "proxy".into(),
                 late_ms: 1,

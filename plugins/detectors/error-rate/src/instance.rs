@@ -21,6 +21,16 @@ pub struct Instance {
     explained_until: u64,
     stopped: bool,
     broken: BTreeSet<String>,
+    out: Option<Out>,
+}
+
+/// Since it is out of rotation. It gets hardly a request there, so no share of many will ever
+/// tell: that it fails its trials does.
+#[derive(Serialize, Deserialize)]
+struct Out {
+    since: u64,
+    /// What it failed later than the requests that were in flight.
+    again: Share,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +46,9 @@ pub struct Share {
     pub requests: u64,
     pub errors: u64,
     pub unanswered: u64,
+    /// They were trials of an instance that is out of rotation.
+    #[serde(default)]
+    pub trials: bool,
 }
 
 impl Share {
@@ -57,6 +70,13 @@ impl Instance {
             seen.count("errors"),
             seen.count("unanswered"),
         );
+        if let Some(out) = &mut self.out
+            && seen.at.saturating_sub(out.since) >= settings.ejected_for_ms
+        {
+            out.again.requests += requests;
+            out.again.errors += errors;
+            out.again.unanswered += unanswered;
+        }
         let length = settings.window_ms / (SLICES as u64 - 1);
         match self.window.back_mut() {
             Some(slice) if seen.at.saturating_sub(slice.begun) < length => {
@@ -72,6 +92,7 @@ impl Instance {
                     requests,
                     errors,
                     unanswered,
+                    trials: false,
                 },
             }),
         }
@@ -87,10 +108,29 @@ impl Instance {
         self.alarm.clear();
     }
 
+    /// The load balancer took it out of rotation.
+    pub fn ejected(&mut self, at: u64) {
+        self.out.get_or_insert(Out {
+            since: at,
+            again: Share {
+                trials: true,
+                ..Share::default()
+            },
+        });
+    }
+
+    /// And put it back, which it does when a trial has passed.
+    pub fn returned(&mut self) {
+        self.out = None;
+        self.window.clear();
+        self.alarm.clear();
+    }
+
     /// A new process answers for itself only.
     pub fn began(&mut self) {
         self.window.clear();
         self.alarm.clear();
+        self.out = None;
         self.stopped = false;
     }
 
@@ -132,6 +172,12 @@ impl Instance {
             self.alarm.clear();
             return None;
         }
+        if let Some(out) = &self.out
+            && out.again.permille() > 0
+        {
+            self.alarm.over(now, 0);
+            return Some(out.again.clone());
+        }
         let share = self
             .window
             .iter()
@@ -139,6 +185,7 @@ impl Instance {
                 requests: sum.requests + slice.share.requests,
                 errors: sum.errors + slice.share.errors,
                 unanswered: sum.unanswered + slice.share.unanswered,
+                trials: false,
             });
         if share.requests < settings.min_requests {
             // Out of rotation, or nobody asks: there is no rate any more.

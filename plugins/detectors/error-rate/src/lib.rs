@@ -26,6 +26,7 @@ struct Settings {
     close_permille: u64,
     sustain_ms: u64,
     explained_for_ms: u64,
+    ejected_for_ms: u64,
     repeat_ms: u64,
 }
 
@@ -39,6 +40,7 @@ impl Settings {
             close_permille: config::number("close_permille", 10)?.min(open_permille),
             sustain_ms: config::duration_ms("sustain", "500ms")?,
             explained_for_ms: config::duration_ms("explained_for", "3s")?,
+            ejected_for_ms: config::duration_ms("ejected_for", "1s")?,
             repeat_ms: config::duration_ms("repeat", "2s")?,
         })
     }
@@ -78,7 +80,7 @@ impl ErrorRate {
     fn take(&mut self, settings: &Settings, seen: &Observation) {
         match seen.kind.as_str() {
             "instance.traffic" | "instance.exited" | "instance.spawned" | "instance.process"
-            | "config.file" => {}
+            | "instance.ejected" | "instance.returned" | "config.file" => {}
             _ => return,
         }
         let instance = self.instances.touch(&seen.target, seen.at);
@@ -89,6 +91,8 @@ impl ErrorRate {
             "instance.traffic" => instance.traffic(seen, settings),
             "instance.exited" => instance.explained(seen.at, settings),
             "instance.spawned" => instance.began(),
+            "instance.ejected" => instance.ejected(seen.at),
+            "instance.returned" => instance.returned(),
             "instance.process" => instance.process(seen, settings),
             _ => instance.config(seen, settings),
         }
@@ -125,10 +129,14 @@ fn report(
         },
         cause,
         format!(
-            "{} of {} requests to {target} failed in {} ({}.{} %)",
+            "{} of {} requests to {target} failed {} ({}.{} %)",
             share.errors + share.unanswered,
             share.requests,
-            duration::words(settings.window_ms),
+            if share.trials {
+                "while it was out of rotation".to_owned()
+            } else {
+                format!("in {}", duration::words(settings.window_ms))
+            },
             permille / 10,
             permille % 10,
         ),

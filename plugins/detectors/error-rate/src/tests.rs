@@ -69,6 +69,47 @@ fn a_few_requests_say_nothing() {
 }
 
 #[test]
+fn out_of_rotation_one_failed_trial_is_enough_and_what_was_in_flight_is_none() {
+    let out = || seen("instance.ejected", "shop-1").with("reason", "server errors");
+    let mut bench = bench();
+    bench.observe(1_000, [traffic("shop-1", 1_000, 3, 0), out()]);
+    assert!(
+        bench
+            .observe(1_250, [traffic("shop-1", 2, 2, 0)])
+            .is_empty()
+    );
+    let found = bench.observe(2_250, [traffic("shop-1", 1, 1, 0)]);
+    assert_eq!(found[0].kind, "error-rate");
+    assert_eq!(found[0].count("errors"), 1);
+    assert_eq!(found[0].severity, Severity::Critical);
+    // Back in rotation, or as a new process, it starts anew.
+    for over in ["instance.returned", "instance.spawned"] {
+        assert!(bench.observe(2_500, [seen(over, "shop-1")]).is_empty());
+        assert!(
+            bench
+                .observe(9_000, [traffic("shop-1", 1, 1, 0)])
+                .is_empty()
+        );
+        bench.observe(9_250, [out()]);
+        assert_eq!(bench.observe(11_000, [traffic("shop-1", 1, 1, 0)]).len(), 1);
+    }
+}
+
+#[test]
+fn out_of_rotation_for_a_broken_configuration_is_explained() {
+    let mut bench = bench();
+    let broken = seen("config.file", "shop-1")
+        .with("path", "/a.json")
+        .with("valid", false);
+    bench.observe(1_000, [seen("instance.ejected", "shop-1"), broken]);
+    assert!(
+        bench
+            .observe(2_250, [traffic("shop-1", 1, 1, 0)])
+            .is_empty()
+    );
+}
+
+#[test]
 fn requests_fall_out_of_the_window() {
     let mut bench = bench();
     bench.observe(1_000, [traffic("shop-1", 15, 15, 0)]);
