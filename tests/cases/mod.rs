@@ -2,8 +2,12 @@
 
 mod bad_input;
 mod cli;
+mod commands;
+mod demo;
 mod docs;
 mod fleet;
 mod healing;
+mod load;
+mod peers;
 mod plugins;
 mod survival;

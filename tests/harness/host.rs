@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{alive, eventually, eventually_some, pids_with_marker};
+use super::{Place, alive, eventually, eventually_some, pids_with_marker};
 
 /// The binary under test.
 pub fn grace() -> PathBuf {
@@ -57,17 +57,20 @@ impl Run {
 /// A directory with a `grace.toml`, and whatever runs from it. Dropping it ends everything.
 pub struct Host {
     dir: TempDir,
+    // Given back after what runs has ended.
+    _place: Place,
 }
 
 impl Host {
     /// With this `grace.toml`, to which `state` is added.
     pub fn new(toml: &str) -> Self {
+        let place = Place::take();
         let dir = tempfile::Builder::new()
             .prefix("grace-t-")
             .tempdir()
             .expect("tempdir");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
-        let host = Self { dir };
+        let host = Self { dir, _place: place };
         host.write(toml);
         host
     }

@@ -17,12 +17,21 @@ pub struct Answer {
 
 /// GET on a connection of its own.
 pub fn get(addr: SocketAddr, path: &str) -> Result<Answer, String> {
+    send(addr, "GET", path, "")
+}
+
+/// A request on a connection of its own.
+pub fn send(addr: SocketAddr, method: &str, path: &str, body: &str) -> Result<Answer, String> {
     let whole = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let length = match method {
+            "GET" => String::new(),
+            _ => format!("Content-Length: {}\r\n", body.len()),
+        };
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{length}\r\n{body}"
         )?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
