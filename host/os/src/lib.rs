@@ -13,6 +13,7 @@ pub mod inherit;
 pub mod leftovers;
 pub mod listen;
 pub mod lock;
+pub mod memory;
 pub mod notify;
 pub mod pass;
 pub mod pidfd;

@@ -101,6 +101,7 @@ fn registry(wasm: &[u8], manifest: String, scratch: &Path) -> Result<Arc<Registr
         strikes: 3,
         rescan: Duration::from_secs(3_600),
         compiled_dir: scratch.join("compiled"),
+        compiled: None,
         watch: false,
     })?)
 }

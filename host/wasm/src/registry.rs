@@ -39,13 +39,20 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     generation: AtomicU64,
     loader: Mutex<Loader>,
+    machine: Arc<Machine>,
+    compiled: Option<fn()>,
 }
 
 impl Shared {
     /// Looks at the directory and the grants, and swaps in what came of it.
     pub fn scan(&self) {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let compiled = || self.machine.compiled.load(Ordering::Relaxed);
+        let before = compiled();
         let next = Arc::new(loader.scan());
+        if let Some(told) = self.compiled.filter(|_| compiled() > before) {
+            told();
+        }
         let before = self.snapshot.swap(Arc::clone(&next));
         if before.lives() != next.lives() {
             self.generation.fetch_add(1, Ordering::Release);
@@ -84,6 +91,8 @@ impl Registry {
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::default(),
             generation: AtomicU64::new(0),
+            machine: Arc::clone(&machine),
+            compiled: settings.compiled,
             loader: Mutex::new(Loader::new(settings, Arc::clone(&machine))),
         });
         shared.scan();

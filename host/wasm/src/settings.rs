@@ -42,6 +42,8 @@ pub struct Settings {
     pub rescan: Duration,
     /// Where compiled code is kept, private.
     pub compiled_dir: PathBuf,
+    /// Called when something was compiled: what compiling needed is free again.
+    pub compiled: Option<fn()>,
     /// Whether to watch at all. Off: only [`crate::Registry::rescan`] looks again.
     pub watch: bool,
 }
@@ -62,6 +64,7 @@ impl Settings {
             strikes: plugins.strikes.max(1),
             rescan: Duration::from_millis(plugins.rescan_ms.max(50)),
             compiled_dir: layout.compiled(),
+            compiled: None,
             watch: true,
         }
     }

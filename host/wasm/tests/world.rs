@@ -39,6 +39,7 @@ impl Yard {
             strikes: 3,
             rescan: Duration::from_secs(3600),
             compiled_dir: self.root.path().join("compiled"),
+            compiled: None,
             watch: false,
         }
     }

@@ -18,7 +18,7 @@ use crate::builtin;
 /// Time between two signs of life of the API.
 const BEAT: Duration = Duration::from_secs(1);
 /// How soon the API notices that it is to end.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Lives until SIGTERM.
 pub fn main(state: &Path) -> Result<(), String> {
@@ -39,7 +39,10 @@ fn live(state: &Path) -> Result<()> {
     if config.plugins.builtin && builtin::PLUGINS.is_empty() {
         tracing::warn!("{}", builtin::NO_PLUGINS);
     }
-    let settings = Settings::of(&config, builtin::PLUGINS.to_vec());
+    let settings = Settings {
+        compiled: Some(grace_os::memory::give_back),
+        ..Settings::of(&config, builtin::PLUGINS.to_vec())
+    };
     let registry = Registry::start(settings)?;
     let playbooks: Vec<(String, String)> = builtin::PLAYBOOKS
         .iter()

@@ -168,12 +168,20 @@ impl Files {
             })
     }
 
+    /// The mark of the last good copy. This process alone writes marks, so one that was read
+    /// or written once need not be read again.
     fn good(&self, file: &Declared) -> Result<Option<Good>, PluginError> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(good) = marks.get(&file.path) {
+            return Ok(good.clone());
+        }
         let stored = self
             .ledger
             .get(&good_key(file))
             .map_err(|e| unavailable(&e))?;
-        Ok(stored.and_then(|json| serde_json::from_value(json).ok()))
+        let good: Option<Good> = stored.and_then(|json| serde_json::from_value(json).ok());
+        marks.insert(file.path.clone(), good.clone());
+        Ok(good)
     }
 
     fn writing(&self) -> std::sync::MutexGuard<'_, ()> {

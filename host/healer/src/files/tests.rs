@@ -273,3 +273,23 @@ fn a_broken_file_never_becomes_the_good_copy() {
         .unwrap_err();
     assert!(matches!(error, PluginError::NotApplicable(_)), "{error}");
 }
+
+#[test]
+fn a_file_that_became_a_link_to_itself_is_told_with_the_next_look() {
+    let place = place();
+    let view = ready();
+    let look = || place.files.sample(std::slice::from_ref(&view)).observations;
+    let problem = |seen: &grace_model::plugin::Observation| {
+        let found = seen.fields.iter().find(|field| field.name == "problem");
+        found.map(|field| field.value.to_string()).unwrap()
+    };
+    assert_eq!(problem(&look()[0]), "");
+    // The same file, but its name now leads there through a link.
+    let data = place.path.parent().unwrap();
+    let away = place.dir.path().join("away");
+    fs::create_dir(&away).unwrap();
+    fs::rename(&place.path, away.join("shop.json")).unwrap();
+    symlink(away.join("shop.json"), data.join("shop.json")).unwrap();
+    let seen = look();
+    assert!(problem(&seen[0]).contains("symbolic link"), "{seen:?}");
+}
