@@ -1,4 +1,5 @@
-//! What Grace costs when nothing happens: memory and processor time of its own processes.
+//! What a host costs when nothing happens: memory and processor time of all its processes, those
+//! of Grace and the six instances that it probes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,17 +16,19 @@ pub fn measure(grace: &Path) -> Result<Vec<Row>> {
     // What starting needs is over after a while.
     std::thread::sleep(Duration::from_secs(15));
     let status = fleet.ask(&["status", "--json"])?;
-    let pids: Vec<u64> = status["processes"]
+    let mut pids: Vec<u64> = status["processes"]
         .as_array()
         .context("no processes")?
         .iter()
         .filter_map(|process| process["pid"].as_u64())
         .filter(|pid| *pid > 0)
         .collect();
+    let instances = fleet.instances()?;
+    pids.extend(instances.iter().map(|(_, pid, _)| u64::from(*pid)));
     let kib: u64 = pids.iter().map(|pid| pss_kib(*pid)).sum::<Result<u64>>()?;
     let before: u64 = pids.iter().map(|pid| ticks(*pid)).sum::<Result<u64>>()?;
     let begun = Instant::now();
-    std::thread::sleep(Duration::from_secs(20));
+    std::thread::sleep(Duration::from_secs(30));
     let after: u64 = pids.iter().map(|pid| ticks(*pid)).sum::<Result<u64>>()?;
     // USER_HZ is 100 on every Linux that Grace runs on.
     let seconds = (after - before) as f64 / 100.0;
