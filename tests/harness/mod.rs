@@ -3,15 +3,14 @@
 
 mod host;
 mod http;
-mod needs;
 mod process;
 mod room;
 mod stream;
 mod wait;
 
+pub use grace_needs::{as_root, tool};
 pub use host::{Host, Run, grace, worker};
 pub use http::{Traffic, get, send};
-pub use needs::{as_root, tool};
 pub use process::{alive, pids_with_marker, signal, stopped};
 pub use room::{Alone, Place, alone};
 pub use stream::Program;

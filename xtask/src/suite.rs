@@ -147,7 +147,12 @@ fn check(part: &str, full: bool, not_run: &std::path::Path) -> Result<()> {
                     .env("GRACE_NOT_RUN", not_run)
                     .envs(full_env(full)),
             )?;
-            succeed(cargo().args(["test", "--quiet", "--package", "grace", "--bins"]))
+            succeed(
+                cargo()
+                    .args(["test", "--quiet", "--package", "grace", "--bins"])
+                    .env("GRACE_NOT_RUN", not_run)
+                    .envs(full_env(full)),
+            )
         }
         "end-to-end" => {
             plugins::build(&mut Progress::new())?;

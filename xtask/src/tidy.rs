@@ -32,6 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("grace-api", &["grace-model", "grace-ledger"]),
     ("grace-demo", &[]),
     ("grace-workers", &["grace-os"]),
+    ("grace-needs", &[]),
     ("xtask", &[]),
 ];
 

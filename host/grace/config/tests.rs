@@ -221,7 +221,10 @@ fn a_command_that_cannot_run_is_an_error_with_a_hint() {
 #[test]
 fn a_program_in_a_place_that_the_services_user_may_not_enter_is_told_before_the_start() {
     let Ok(Some(_)) = grace_os::user::lookup("nobody") else {
-        eprintln!("NOT RUN: there is no user nobody");
+        grace_needs::not_run(
+            "a_program_in_a_place_that_the_services_user_may_not_enter_is_told_before_the_start",
+            "there is no user nobody; get it by: useradd --system nobody",
+        );
         return;
     };
     let place = Place::new();

@@ -41,7 +41,21 @@ fn a_full_disk_loses_what_did_not_fit_tells_it_and_goes_on_when_there_is_room() 
         .arg("a_full_disk_loses_what_did_not_fit_tells_it_and_goes_on_when_there_is_room")
         .env(DIR, dir.path())
         .output();
-    let output = output.expect("unshare (util-linux) with user namespaces is needed");
+    let name = "a_full_disk_loses_what_did_not_fit_tells_it_and_goes_on_when_there_is_room";
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            let why = format!("unshare: {error}; get it by: apt-get install util-linux");
+            return grace_needs::not_run(name, &why);
+        }
+    };
+    if !output.status.success() && output.stdout.is_empty() {
+        let why = format!(
+            "it needs user namespaces, which this kernel or container forbids: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        return grace_needs::not_run(name, &why);
+    }
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),

@@ -69,12 +69,16 @@ fn a_full_disk_is_a_typed_error_and_room_on_it_is_used_again() {
             );
         }
         Ok(output) if text(&output.stdout).is_empty() => {
-            println!(
-                "NOT RUN: {name}: needs user namespaces: {}",
-                text(&output.stderr)
+            let why = format!(
+                "it needs user namespaces, which this kernel or container forbids: {}",
+                text(&output.stderr).trim()
             );
+            grace_needs::not_run(name, &why);
         }
         Ok(output) => panic!("{}{}", text(&output.stdout), text(&output.stderr)),
-        Err(error) => println!("NOT RUN: {name}: apt install util-linux: {error}"),
+        Err(error) => grace_needs::not_run(
+            name,
+            &format!("unshare: {error}; get it by: apt-get install util-linux"),
+        ),
     }
 }

@@ -182,8 +182,7 @@ fn a_subreaper_child_adopts_its_orphaned_grandchildren() {
 
 #[test]
 fn as_root_a_child_becomes_another_user_with_that_users_groups_only() {
-    if !user::is_root() {
-        println!("NOT RUN: needs root");
+    if !grace_needs::as_root("as_root_a_child_becomes_another_user_with_that_users_groups_only") {
         return;
     }
     let nobody = user::lookup("nobody").unwrap().unwrap();

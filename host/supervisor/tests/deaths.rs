@@ -5,9 +5,7 @@ use std::fs;
 use grace_model::event::What;
 use grace_model::instance::{ExitCause, State};
 
-use crate::host::{
-    Host, is_alive, kill, kill_now, needs_root, read, service, until, until_or, with_command,
-};
+use crate::host::{Host, is_alive, kill, kill_now, read, service, until, until_or, with_command};
 
 #[test]
 fn a_killed_supervisor_is_replaced_and_adopts_what_runs() {
@@ -217,14 +215,14 @@ fn every_descendant_ends_with_its_instance_also_one_that_called_setsid_and_forke
 
 #[test]
 fn descendants_of_another_user_end_too() {
-    if needs_root("descendants_of_another_user_end_too") {
+    if grace_needs::as_root("descendants_of_another_user_end_too") {
         descendants_end(Some("nobody"));
     }
 }
 
 #[test]
 fn as_root_a_service_without_user_runs_as_nobody_in_its_own_directory() {
-    if !needs_root("as_root_a_service_without_user_runs_as_nobody_in_its_own_directory") {
+    if !grace_needs::as_root("as_root_a_service_without_user_runs_as_nobody_in_its_own_directory") {
         return;
     }
     let script = "id -un > \"$GRACE_DATA/who.new\"; mv \"$GRACE_DATA/who.new\" \"$GRACE_DATA/who\"; exec sleep 86400";

@@ -296,18 +296,3 @@ pub fn until_or<T>(what: &str, log: impl Fn() -> String, mut look: impl FnMut() 
 pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
-
-/// Whether we are root; if not, `test` is written down as not run.
-pub fn needs_root(test: &str) -> bool {
-    let root = grace_os::user::is_root();
-    if !root && std::env::var_os("GRACE_AS_USER").is_none() {
-        let line = format!("{test}: it needs root; run the tests as root");
-        assert!(std::env::var_os("GRACE_FULL").is_none(), "NOT RUN: {line}");
-        eprintln!("NOT RUN: {line}");
-        if let Some(file) = std::env::var_os("GRACE_NOT_RUN") {
-            let file = fs::OpenOptions::new().append(true).create(true).open(file);
-            let _ = file.and_then(|mut file| writeln!(file, "{line}"));
-        }
-    }
-    root
-}
