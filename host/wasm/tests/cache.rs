@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use grace_model::port::PluginHost;
+use grace_wasm::Registry;
 
 use crate::guests::quiet;
 use crate::world::{DETECTOR, Yard, patiently, seen};
@@ -67,4 +69,20 @@ fn a_directory_that_others_may_enter_is_not_used() {
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("opened");
     assert_eq!((compiled(&yard), compiled(&yard)), (1, 1));
     assert!(entries(&yard, "cwasm").is_empty());
+}
+
+#[test]
+fn who_compiled_is_told_so_and_who_did_not_is_not() {
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let yard = Yard::new();
+    yard.put("one", &quiet(1), DETECTOR);
+    let start = || {
+        let mut settings = yard.settings();
+        settings.compiled = Some(|| {
+            TOLD.fetch_add(1, Ordering::Relaxed);
+        });
+        Registry::start(settings).expect("a registry").rescan();
+        TOLD.load(Ordering::Relaxed)
+    };
+    assert_eq!((start(), start()), (1, 1));
 }
