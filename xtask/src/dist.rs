@@ -39,6 +39,9 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     let to = dist.join("grace");
     fs::copy(&grace, &to)
         .with_context(|| format!("cannot copy {} to {}", grace.display(), to.display()))?;
+    // Names of functions stay, for backtraces; lines are in the unstripped one.
+    succeed(Command::new("strip").arg("--strip-debug").arg(&to))
+        .context("strip comes with the linker, in binutils")?;
     println!("{} ({} MiB)", to.display(), fs::metadata(&to)?.len() >> 20);
     Ok(ExitCode::SUCCESS)
 }
