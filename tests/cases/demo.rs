@@ -65,10 +65,11 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        for pid in pids_with_marker(&self.marker()) {
-            let _ = Command::new("kill")
-                .args(["-KILL", &pid.to_string()])
-                .status();
+        // All stand still before the first is killed: they bring each other back.
+        for name in ["-STOP", "-KILL"] {
+            for pid in pids_with_marker(&self.marker()) {
+                let _ = Command::new("kill").args([name, &pid.to_string()]).status();
+            }
         }
     }
 }

@@ -11,3 +11,4 @@ mod load;
 mod peers;
 mod plugins;
 mod survival;
+mod workshop;
