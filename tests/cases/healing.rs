@@ -40,8 +40,9 @@ fn a_corrupt_configuration_is_put_back() {
     let traffic = Traffic::start(addr);
     traffic.more(100);
     // A good copy is taken a moment after the instance is ready; without one nothing can be put back.
-    eventually("a good copy was taken", || {
-        fs::read_dir(host.state().join("blobs")).is_ok_and(|blobs| blobs.count() > 0)
+    eventually("a good copy was taken of each", || {
+        fs::read_to_string(host.state().join("logs/grace.log"))
+            .is_ok_and(|log| log.matches("first good copy was taken").count() >= 3)
     });
     let file = host.config_of("shop-3");
     let good = fs::read(&file).expect("config");
