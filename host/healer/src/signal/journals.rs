@@ -1,6 +1,9 @@
 //! The journals of the other processes, read from where the ledger says.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use grace_journal::{Cursor, Entry, GapReason, Reader};
 use grace_ledger::{Ledger, Queries};
@@ -14,6 +17,11 @@ pub const PROCESSES: [&str; 2] = ["supervisor", "proxy"];
 /// Entries taken from one journal at once: bounds a batch after the healer was away for long.
 pub const MOST: usize = 2_000;
 
+/// A journal is read after this even when it seems to have nothing new.
+const SURE: Duration = Duration::from_secs(1);
+/// Times of files are no finer than a tick; for this long the same time proves nothing.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// All journals.
 pub struct Journals {
     each: Vec<Journal>,
@@ -23,6 +31,18 @@ struct Journal {
     process: &'static str,
     dir: PathBuf,
     reader: Reader,
+    quiet: Option<Quiet>,
+}
+
+/// How a journal looked when there was nothing new in it. Ten times a second it mostly looks
+/// the same, and two looks cost far less than a read.
+#[derive(Debug)]
+struct Quiet {
+    newest: PathBuf,
+    length: u64,
+    /// When a segment was last added or dropped.
+    changed: SystemTime,
+    seen: Instant,
 }
 
 /// What was new.
@@ -54,6 +74,7 @@ impl Journals {
                 process,
                 dir,
                 reader,
+                quiet: None,
             });
         }
         Ok(Self { each })
@@ -66,6 +87,15 @@ impl Journals {
     pub fn read(&mut self) -> Result<News> {
         let mut news = News::default();
         for journal in &mut self.each {
+            if journal
+                .quiet
+                .as_ref()
+                .is_some_and(|q| q.holds(&journal.dir))
+            {
+                continue;
+            }
+            // Before the read: what is written meanwhile makes it look different.
+            let quiet = Quiet::of(&journal.dir);
             if !journal.dir.exists() {
                 continue;
             }
@@ -77,6 +107,7 @@ impl Journals {
                     cause: e.to_string(),
                 })?;
             news.more |= entries.len() >= MOST;
+            journal.quiet = quiet.filter(|_| entries.is_empty());
             for (_, entry) in entries {
                 match entry {
                     Entry::Event(event) => news.events.push(event),
@@ -105,10 +136,77 @@ impl Journals {
     }
 }
 
+impl Quiet {
+    fn of(dir: &Path) -> Option<Self> {
+        let changed = fs::metadata(dir).ok()?.modified().ok()?;
+        if changed.elapsed().ok()? < FRESH {
+            return None;
+        }
+        let names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+        let newest = names
+            .filter(|path| path.extension().is_some_and(|end| end == "journal"))
+            .max()?;
+        let length = fs::metadata(&newest).ok()?.size();
+        Some(Self {
+            newest,
+            length,
+            changed,
+            seen: Instant::now(),
+        })
+    }
+
+    fn holds(&self, dir: &Path) -> bool {
+        self.seen.elapsed() < SURE
+            && fs::metadata(&self.newest).is_ok_and(|file| file.size() == self.length)
+            && fs::metadata(dir)
+                .and_then(|dir| dir.modified())
+                .is_ok_and(|changed| changed == self.changed)
+    }
+}
+
 fn reason_words(reason: GapReason) -> &'static str {
     match reason {
         GapReason::NoSpace => "there was no space to write them",
         GapReason::Dropped => "dropped to keep the journal within its bound",
         GapReason::Damaged => "their bytes are damaged",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_journal::{Limits, Writer};
+    use grace_model::event::What;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_to_a_quiet_journal_is_read_at_once_also_from_a_new_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let folder = layout.journal("supervisor");
+        let limits = Limits {
+            segment_bytes: 4_096,
+            ..Limits::default()
+        };
+        let mut writer = Writer::open(&folder, limits).unwrap();
+        let (ledger, _) = Ledger::open(&layout.ledger()).unwrap();
+        let mut journals = Journals::open(&layout, &ledger).unwrap();
+        let mut quiet = 0;
+        for at in 0..200 {
+            let late_ms = 7;
+            let process = "supervisor".to_owned();
+            let what = What::Stalled { process, late_ms };
+            writer.append(&Event { at, what }).unwrap();
+            let read = journals.read().unwrap().events;
+            assert_eq!(read.iter().map(|e| e.at).collect::<Vec<_>>(), [at]);
+            // As if the last segment had been begun long ago.
+            let before = SystemTime::now() - 2 * FRESH;
+            let opened = fs::File::open(&folder).unwrap();
+            opened.set_modified(before).unwrap();
+            assert!(journals.read().unwrap().events.is_empty());
+            quiet += usize::from(journals.each.iter().any(|one| one.quiet.is_some()));
+        }
+        assert_eq!(quiet, 200);
+        assert!(writer.position().segment > 2);
     }
 }
