@@ -11,6 +11,7 @@ pub mod file;
 pub mod holder;
 pub mod inherit;
 pub mod leftovers;
+pub mod limit;
 pub mod listen;
 pub mod lock;
 pub mod memory;

@@ -15,13 +15,14 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use common::{run_shell, shell, until};
 use grace_model::instance::ExitCause;
 use grace_os::Signal;
 use grace_os::spawn::{Session, Spawn, SpawnError};
 use grace_os::wait::{WaitStatus, wait_pid};
-use grace_os::{pidfd, process, user};
+use grace_os::{limit, pidfd, process, user};
 
 #[test]
 fn a_child_gets_its_arguments_and_only_the_environment_it_was_given() {
@@ -78,15 +79,55 @@ fn numbers_may_be_exchanged_and_have_holes() {
     assert_eq!(text, "bac");
 }
 
+/// Writes a program in a process of its own: written here, it would be open for writing in
+/// every child that another test forks at that moment, and could not be executed until then.
+fn put(dir: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
+    let path = dir.join(name);
+    let writer = Spawn::new("sh")
+        .args(["-c", "printf %s \"$1\" > \"$2\"", "sh", text])
+        .args([path.as_os_str()])
+        .start()
+        .unwrap();
+    assert_eq!(wait_pid(writer.pid).unwrap(), Some(WaitStatus::Exited(0)));
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+#[test]
+fn a_program_that_is_still_being_written_is_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path(), "tool", "#!/bin/sh\n", 0o755);
+    let writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let busy = Spawn::new(&path).start().unwrap_err();
+    assert!(
+        matches!(busy, SpawnError::NotExecutable { .. }) && busy.to_string().contains("rename"),
+        "{busy}"
+    );
+    drop(writer);
+}
+
+#[test]
+fn a_child_gets_the_limit_of_open_files_it_was_given() {
+    let own = limit::open_files();
+    let given = limit::OpenFiles {
+        soft: own.soft.min(64),
+        hard: own.hard.min(99),
+    };
+    let script = "ulimit -Sn; ulimit -Hn; ls -l /proc/$$/fd/70";
+    let file = File::open("/dev/null").unwrap();
+    // A number above the limit is placed all the same.
+    let text = run_shell(script, |spawn| spawn.open_files(given).fd(70, file.as_fd()));
+    assert!(text.starts_with("64\n99\n"), "{text}");
+    assert!(text.contains("/dev/null"), "{text}");
+    assert_eq!(limit::open_files(), own);
+    let text = run_shell("ulimit -Sn", |spawn| spawn);
+    assert_eq!(text.trim(), own.soft.to_string());
+}
+
 #[test]
 fn what_cannot_be_run_is_told_with_its_cause_and_leaves_no_child() {
     let dir = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str, mode: u32| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        path
-    };
+    let put = |name: &str, text: &str, mode: u32| put(dir.path(), name, text, mode);
     let start = |program: OsString| Spawn::new(program).start().unwrap_err();
     let absent = start("no-such-program-here".into());
     assert!(matches!(absent, SpawnError::NotFound { .. }), "{absent}");
@@ -118,9 +159,7 @@ fn what_cannot_be_run_is_told_with_its_cause_and_leaves_no_child() {
 #[test]
 fn a_program_is_found_in_the_childs_path_and_a_relative_one_in_its_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("own-program");
-    fs::write(&path, "#!/bin/sh\nexit 5\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    put(dir.path(), "own-program", "#!/bin/sh\nexit 5\n", 0o755);
     for spawn in [
         Spawn::new("own-program").env("PATH", dir.path()),
         Spawn::new("./own-program").dir(dir.path()),

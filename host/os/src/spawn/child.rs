@@ -14,6 +14,7 @@ use std::ptr;
 
 use super::Session;
 use crate::error::OsError;
+use crate::limit::OpenFiles;
 
 /// One open file to be moved to its number.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ pub(super) struct Plan {
     pub(super) session: Session,
     pub(super) subreaper: bool,
     pub(super) no_new_privileges: bool,
+    pub(super) open_files: Option<OpenFiles>,
 }
 
 /// What the child was doing when it failed.
@@ -63,6 +65,7 @@ pub(super) enum Step {
     Privileges = 5,
     Directory = 6,
     Exec = 7,
+    Limits = 8,
 }
 
 impl Step {
@@ -75,6 +78,7 @@ impl Step {
             Step::Privileges => "giving up new privileges",
             Step::Directory => "entering its directory",
             Step::Exec => "executing it",
+            Step::Limits => "setting its limit of open files",
         }
     }
 
@@ -86,6 +90,7 @@ impl Step {
             Step::User,
             Step::Privileges,
             Step::Directory,
+            Step::Limits,
         ]
         .into_iter()
         .find(|step| *step as u32 == number)
@@ -109,6 +114,15 @@ struct Buffers {
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
     pid_entry: [u8; PID_ENTRY],
+    parent: u32,
+}
+
+impl Failure {
+    /// Whether the program was open for writing somewhere when it was to be executed.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Failure::Child { step: Step::Exec, source }
+            if source.raw_os_error() == Some(libc::ETXTBSY))
+    }
 }
 
 /// Forks, and returns the child's pid once its exec has succeeded.
@@ -125,6 +139,7 @@ pub(super) fn fork_and_exec(plan: &mut Plan) -> Result<u32, Failure> {
             .collect(),
         envp: Vec::with_capacity(plan.env.len().saturating_add(2)),
         pid_entry: [0; PID_ENTRY],
+        parent: std::process::id(),
     };
     let old_mask = block_signals();
     // SAFETY: between here and exec or _exit the child calls only `run`, which keeps to
@@ -221,6 +236,16 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
         if !place_files(&mut plan.moves, errors) {
             return Step::Files;
         }
+        // After the files were placed: their numbers may lie above it.
+        if let Some(files) = &plan.open_files {
+            let limit = libc::rlimit {
+                rlim_cur: files.soft,
+                rlim_max: files.hard,
+            };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) < 0 {
+                return Step::Limits;
+            }
+        }
         let session = match plan.session {
             Session::Same => 0,
             Session::Group => libc::setpgid(0, 0),
@@ -260,6 +285,12 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
         }
         buffers.envp.push(ptr::null());
         reset_signals();
+        // A child of a process that was killed since the fork is known to nobody. 0: the
+        // parent is out of sight, in another namespace of pids.
+        let parent = libc::getppid().unsigned_abs();
+        if parent != buffers.parent && parent != 0 {
+            libc::_exit(127);
+        }
         libc::execve(
             plan.program.as_ptr(),
             buffers.argv.as_ptr(),

@@ -2,6 +2,7 @@
 //! can be wrong is said before the fork where that is possible, and what only the child can
 //! see comes back to the parent as an error too. It decides nothing about restarts.
 
+mod busy;
 mod child;
 mod program;
 
@@ -15,6 +16,7 @@ use grace_model::instance::ProcessId;
 
 use crate::error::OsError;
 use crate::inherit::FIRST_FD;
+use crate::limit::OpenFiles;
 use crate::user::User;
 use crate::{pidfd, process};
 
@@ -101,6 +103,7 @@ pub struct Spawn<'fd> {
     session: Session,
     subreaper: bool,
     no_new_privileges: bool,
+    open_files: Option<OpenFiles>,
 }
 
 /// A child that runs its program (or has ended since).
@@ -129,6 +132,7 @@ impl<'fd> Spawn<'fd> {
             session: Session::default(),
             subreaper: false,
             no_new_privileges: false,
+            open_files: None,
         }
     }
 
@@ -245,7 +249,15 @@ impl<'fd> Spawn<'fd> {
         self
     }
 
-    /// Starts it. Returns when its program runs.
+    /// Sets how many files it may open; else it has our own limit.
+    #[must_use]
+    pub fn open_files(mut self, limit: OpenFiles) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    /// Starts it. Returns when its program runs. A program that is still being written is
+    /// tried again for an eighth of a second.
     ///
     /// Nobody else of this process may reap children meanwhile: reap in the thread that
     /// spawns.
@@ -273,7 +285,8 @@ impl<'fd> Spawn<'fd> {
         }
         let null = open_null()?;
         let mut plan = self.plan(&program, null.as_fd())?;
-        let pid = child::fork_and_exec(&mut plan).map_err(|failure| match failure {
+        let started = busy::again(|| child::fork_and_exec(&mut plan), std::thread::sleep);
+        let pid = started.map_err(|failure| match failure {
             child::Failure::Parent(error) => error.into(),
             child::Failure::Child { step, source } => self.explain(&program, step, source),
         })?;
@@ -353,6 +366,7 @@ impl<'fd> Spawn<'fd> {
             session: self.session,
             subreaper: self.subreaper,
             no_new_privileges: self.no_new_privileges,
+            open_files: self.open_files,
         })
     }
 
@@ -376,6 +390,12 @@ impl<'fd> Spawn<'fd> {
                     Some(user) => format!("user {} may not execute it", user.name),
                     None => "this user may not execute it".to_owned(),
                 },
+            },
+            (child::Step::Exec, Some(libc::ETXTBSY)) => SpawnError::NotExecutable {
+                path,
+                reason: "it is open for writing in some process; write a new program beside it \
+                         and rename that to its name"
+                    .to_owned(),
             },
             (child::Step::Directory, _) => SpawnError::WorkDir {
                 dir: self.dir.clone().unwrap_or_default(),
