@@ -23,6 +23,8 @@ pub struct File {
     #[serde(default)]
     pub healing: HealingTable,
     #[serde(default)]
+    pub ledger: LedgerTable,
+    #[serde(default)]
     pub proxy: ProxyTable,
     #[serde(default)]
     pub notify: BTreeMap<Spanned<String>, Spanned<ChannelTable>>,
@@ -105,6 +107,15 @@ pub struct HealingTable {
     pub tick: Option<Spanned<Millis>>,
     pub sample: Option<Spanned<Millis>>,
     pub reopen: Option<Millis>,
+    pub quiet: Option<Spanned<Millis>>,
+    pub escalate: Option<Spanned<Millis>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerTable {
+    pub keep: Option<Spanned<Millis>>,
+    pub max_size: Option<Spanned<Bytes>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@ mod fault;
 mod file;
 mod program;
 mod resolve;
+mod runner;
 mod service;
 mod units;
 mod words;

@@ -43,20 +43,17 @@ fn tidy(path: &Path) -> PathBuf {
 /// What keeps `user` from running `program`, if anything does. Root's own home is the usual
 /// reason: root's services run as somebody else, who may not pass through it.
 pub fn barrier(program: &Path, user: &User) -> Option<String> {
-    let whole = program.canonicalize().ok()?;
-    for folder in whole.ancestors().skip(1) {
-        let meta = folder.metadata().ok()?;
-        if !may_execute(&meta, user) {
-            return Some(format!(
-                "user {:?} may not pass through {} to run it; move it to a place all may read, \
-                 or set `user`",
-                user.name,
-                folder.display()
-            ));
-        }
+    if let Some(folder) = closed_folder(program, user) {
+        return Some(format!(
+            "user {:?} may not pass through {} to run it; move it to a place all may read, \
+             or set `user`",
+            user.name,
+            folder.display()
+        ));
     }
+    let whole = program.canonicalize().ok()?;
     let meta = whole.metadata().ok()?;
-    (!may_execute(&meta, user)).then(|| {
+    (!allows(&meta, user, 0o1)).then(|| {
         let file = whole.display();
         format!(
             "user {:?} may not execute {file}; run: chmod o+rx {file}, or set `user`",
@@ -65,15 +62,42 @@ pub fn barrier(program: &Path, user: &User) -> Option<String> {
     })
 }
 
-fn may_execute(meta: &std::fs::Metadata, user: &User) -> bool {
+/// The first folder on the way to `path` that `user` may not pass through. A path that does not
+/// exist is asked as far as it does.
+pub fn closed_folder(path: &Path, user: &User) -> Option<PathBuf> {
+    let there = path.ancestors().find_map(|above| {
+        let whole = above.canonicalize().ok()?;
+        Some(if above == path { whole } else { whole.join("-") })
+    })?;
+    there
+        .ancestors()
+        .skip(1)
+        .find(|folder| {
+            folder
+                .metadata()
+                .is_ok_and(|meta| !allows(&meta, user, 0o1))
+        })
+        .map(Path::to_path_buf)
+}
+
+/// Whether `user` may read an existing file; nothing is said about the way to it.
+pub fn may_read(file: &Path, user: &User) -> bool {
+    file.metadata().is_ok_and(|meta| allows(&meta, user, 0o4))
+}
+
+/// Whether the mode's bit for `user` is set: 1 to execute or pass through, 4 to read.
+fn allows(meta: &std::fs::Metadata, user: &User, bit: u32) -> bool {
     let bit = if user.uid == 0 {
+        if bit == 0o4 {
+            return true;
+        }
         0o111
     } else if meta.uid() == user.uid {
-        0o100
+        bit << 6
     } else if meta.gid() == user.gid || user.groups.contains(&meta.gid()) {
-        0o010
+        bit << 3
     } else {
-        0o001
+        bit
     };
     meta.mode() & bit != 0
 }

@@ -12,15 +12,18 @@ use grace_model::layout::Layout;
 use toml::Spanned;
 
 use super::fault::Fault;
-use super::file::{ChannelTable, File, HealingTable, PluginsTable, ProxyTable};
+use super::file::{ChannelTable, File, HealingTable, LedgerTable, PluginsTable, ProxyTable};
 use super::units::Millis;
-use super::{Surroundings, service};
+use super::{Surroundings, runner, service};
 use crate::capability;
 
 /// Longest path of a Unix socket, without its final zero.
 const SOCKET_PATH: usize = 107;
 /// Most instances of a service.
 pub const MOST_INSTANCES: u32 = 256;
+
+/// Smallest bound of the ledger: below it a single incident may not fit.
+const LEDGER_LEAST: u64 = 1 << 20;
 
 /// Where the state directory is.
 pub fn state_dir(base: &Path, written: Option<&Path>) -> PathBuf {
@@ -57,11 +60,16 @@ pub fn resolve(file: File, base: &Path, around: &Surroundings) -> (Config, Vec<F
     if let Err(what) = fits_sockets(&state_dir, &services) {
         faults.push(Fault::new(state_span, what));
     }
+    if around.root {
+        for service in &mut services {
+            runner::settle(service, &state_dir);
+        }
+    }
     let config = Config {
         state_dir,
         services,
         plugins: plugins(file.plugins, base, &mut faults),
-        healing: healing(file.healing, base, &mut faults),
+        healing: healing(file.healing, file.ledger, base, &mut faults),
         proxy: proxy(file.proxy, &mut faults),
         notify: channels(file.notify, base, around, &mut faults),
     };
@@ -167,7 +175,12 @@ fn plugins(table: PluginsTable, base: &Path, faults: &mut Vec<Fault>) -> Plugins
     }
 }
 
-fn healing(table: HealingTable, base: &Path, faults: &mut Vec<Fault>) -> Healing {
+fn healing(
+    table: HealingTable,
+    ledger: LedgerTable,
+    base: &Path,
+    faults: &mut Vec<Fault>,
+) -> Healing {
     let default = Healing::default();
     Healing {
         playbooks: table.playbooks.unwrap_or(default.playbooks),
@@ -176,6 +189,20 @@ fn healing(table: HealingTable, base: &Path, faults: &mut Vec<Fault>) -> Healing
         tick_ms: not_zero(table.tick, default.tick_ms, "tick", faults),
         sample_ms: not_zero(table.sample, default.sample_ms, "sample", faults),
         reopen_ms: table.reopen.map_or(default.reopen_ms, |time| time.0),
+        quiet_ms: not_zero(table.quiet, default.quiet_ms, "quiet", faults),
+        escalate_ms: not_zero(table.escalate, default.escalate_ms, "escalate", faults),
+        ledger_keep_ms: not_zero(ledger.keep, default.ledger_keep_ms, "keep", faults),
+        ledger_max_bytes: match ledger.max_size {
+            None => default.ledger_max_bytes,
+            Some(size) if size.get_ref().0 < LEDGER_LEAST => {
+                faults.push(Fault::new(
+                    size.span(),
+                    "`max_size` is at least \"1MiB\"; leave it out for \"1GiB\"",
+                ));
+                default.ledger_max_bytes
+            }
+            Some(size) => size.get_ref().0,
+        },
     }
 }
 

@@ -187,8 +187,8 @@ fn command(
             format!("service {}: {what}", service.name),
         )),
         Ok(found) => {
-            let runner = service.user.as_deref().unwrap_or("nobody");
             if around.root
+                && let Some(runner) = service.user.as_deref()
                 && let Ok(Some(runner)) = user::lookup(runner)
                 && let Some(what) = program::barrier(&found, &runner)
             {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// A time such as `500ms`, `5s`, `2m`, `1h`.
+/// A time such as `500ms`, `5s`, `2m`, `1h`, `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Millis(pub u64);
 
@@ -29,7 +29,7 @@ impl Millis {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no time; write a whole number and a unit, such as \"500ms\", \"5s\", \"2m\" or \"1h\""
+                "{text:?} is no time; write a whole number and a unit, such as \"500ms\", \"5s\", \"2m\", \"1h\" or \"30d\""
             )
         };
         let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
@@ -38,6 +38,7 @@ impl Millis {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return Err(wrong()),
         };
         number.checked_mul(factor).map(Self).ok_or_else(wrong)
@@ -134,6 +135,7 @@ mod tests {
             ("5s", 5_000),
             ("2m", 120_000),
             ("1h", 3_600_000),
+            ("2d", 172_800_000),
             ("0s", 0),
         ] {
             assert_eq!(Millis::parse(text), Ok(Millis(ms)));

@@ -11,6 +11,7 @@ use super::signals::Signals;
 use super::start::with_log;
 use crate::cmd::logs;
 use crate::problem::Problem;
+use crate::show;
 use crate::supervisor::{Alive, Line};
 
 /// Time between two looks.
@@ -21,6 +22,8 @@ const SUPERVISOR: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(5);
 /// Time that the healer gets when the services are ready already.
 const HEALER: Duration = Duration::from_secs(60);
+/// Time that the healer gets to take the first good copies of declared files.
+const COPIES: Duration = Duration::from_secs(10);
 /// Lines of output that are shown of an instance that does not get ready.
 const LINES: usize = 8;
 
@@ -97,6 +100,7 @@ pub fn wait(layout: &Layout, config: &Config, signals: &Signals) -> Result<Fleet
     };
     progress.clear();
     healer(layout, signals)?;
+    guarded(layout, config, &fleet, signals)?;
     Ok(fleet)
 }
 
@@ -131,6 +135,34 @@ fn healer(layout: &Layout, signals: &Signals) -> Result<(), NotReady> {
         }
     }
     Ok(())
+}
+
+/// Ready also means that whatever configuration breaks from now on can be put back.
+fn guarded(
+    layout: &Layout,
+    config: &Config,
+    fleet: &FleetStatus,
+    signals: &Signals,
+) -> Result<(), NotReady> {
+    let begun = Instant::now();
+    loop {
+        let left = grace_healer::unguarded(config, layout, &fleet.instances);
+        let Some(first) = left.first() else {
+            return Ok(());
+        };
+        if begun.elapsed() > COPIES {
+            let text = format!(
+                "{} has no good copy yet and could not be put back now; {}",
+                first.display(),
+                with_log(layout)
+            );
+            show::note(&text);
+            return Ok(());
+        }
+        if signals.wait(LOOK) {
+            return Err(NotReady::Interrupted);
+        }
+    }
 }
 
 /// Which instances are not ready, why, and what they said last.

@@ -33,6 +33,10 @@ use crate::views::Views;
 const LEAVE: Duration = Duration::from_secs(2);
 /// The watch over the kernels was itself stopped when it comes so late.
 const LATE_MS: u64 = 2_000;
+/// For so long after its start the fleet is looked at more often while somebody waits for it.
+const BEGINNING_MS: u64 = 60_000;
+/// Then so often.
+const SOON_MS: u64 = 50;
 /// Between two looks at playbook files and the catalogue of actions.
 const SHELF: Duration = Duration::from_secs(1);
 
@@ -72,7 +76,11 @@ pub fn start(
     plugins: Arc<dyn PluginHost>,
     playbooks: &[(String, String)],
 ) -> Result<Healer> {
-    start_with(config, layout, plugins, playbooks, Options::default())
+    let options = Options {
+        timing: Timing::of(&config.healing),
+        ..Options::default()
+    };
+    start_with(config, layout, plugins, playbooks, options)
 }
 
 /// As [`start`], with times of one's own.
@@ -161,12 +169,7 @@ pub fn start_with(
     })?;
     let own_reach = Arc::clone(&reach);
     built.kernel("fleet-watch", 2, &[], move |pulse| {
-        while !pulse.stopping() {
-            if own_reach.refresh_fleet().is_some() {
-                pulse.worked(1);
-            }
-            pulse.rest(Duration::from_millis(timing.fleet_ms));
-        }
+        watch_fleet(pulse, &own_reach, timing.fleet_ms);
         Ok(())
     })?;
     let (own_shelf, own_bell) = (Arc::clone(&shelf), Arc::clone(&bell));
@@ -288,6 +291,27 @@ impl Healer {
         self.stop.store(true, Ordering::Release);
         self.house.stop();
         self.crew.leave(LEAVE);
+    }
+}
+
+/// The kernel `fleet-watch`: asks the supervisor, and takes the first good copies of instances
+/// that got ready. While a host begins it looks more often: `grace up` waits for those copies.
+fn watch_fleet(pulse: &Pulse, reach: &Reach, every_ms: u64) {
+    let clock = &reach.clock;
+    let begun_ms = clock.steady_ms();
+    while !pulse.stopping() {
+        let mut awaited = false;
+        if let Some(fleet) = reach.refresh_fleet() {
+            pulse.worked(1);
+            let guarded = reach.files.guard(&fleet.instances);
+            for path in guarded.taken {
+                tracing::info!(path, "the file is good: its first good copy was taken");
+            }
+            awaited = guarded.awaited;
+        }
+        let begins = clock.steady_ms().saturating_sub(begun_ms) < BEGINNING_MS;
+        let rest_ms = if awaited && begins { SOON_MS.min(every_ms) } else { every_ms };
+        pulse.rest(Duration::from_millis(rest_ms));
     }
 }
 

@@ -18,6 +18,7 @@ mod views;
 pub use clock::{Clock, MachineClock};
 pub use desk::{normalised, signature};
 pub use error::{HealerError, Result};
+pub use files::unguarded;
 pub use heal::rules::Timing;
 pub use house::{Healer, Options, start, start_with};
 pub use kernel::{KernelFailure, Pulse, Spec};

@@ -65,6 +65,9 @@ pub struct Service {
     pub restart: Restart,
     /// Unprivileged user to run as when Grace is root. None: `nobody` as root, oneself else.
     pub user: Option<String>,
+    /// Why it runs as root though it names no user: what an unprivileged one cannot reach.
+    #[serde(default)]
+    pub root_because: Option<String>,
     /// Declared configuration files.
     pub config: Vec<ConfigFile>,
 }
@@ -161,6 +164,7 @@ pub struct Plugins {
 
 /// The loop's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Healing {
     /// Whether playbooks run. Off: detectors and incidents go on.
     pub playbooks: bool,
@@ -174,6 +178,14 @@ pub struct Healing {
     pub sample_ms: u64,
     /// A resolved incident whose signature comes back within this time is opened again.
     pub reopen_ms: u64,
+    /// An incident without a run, not seen for this long while its target is ready, is over.
+    pub quiet_ms: u64,
+    /// One that nothing heals is a person's after this.
+    pub escalate_ms: u64,
+    /// The ledger keeps entries for so long; older ones go once their incidents are over.
+    pub ledger_keep_ms: u64,
+    /// The ledger's oldest entries go, whatever they belong to, while it is larger than this.
+    pub ledger_max_bytes: u64,
 }
 
 /// The data plane's settings.
@@ -237,6 +249,10 @@ impl Default for Healing {
             tick_ms: 100,
             sample_ms: 250,
             reopen_ms: 600_000,
+            quiet_ms: 60_000,
+            escalate_ms: 300_000,
+            ledger_keep_ms: 90 * 24 * 3_600_000,
+            ledger_max_bytes: 1 << 30,
         }
     }
 }
@@ -294,6 +310,7 @@ impl Service {
             heartbeat_ms: None,
             restart: Restart::default(),
             user: None,
+            root_because: None,
             config: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 //! putting that back. Only declared files can be named. Files in an instance's data directory
 //! belong to an untrusted process: links there are not followed.
 
+mod baseline;
 mod parse;
 mod sample;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::reach::blobs::{Blobs, hash_of};
 
+pub use baseline::unguarded;
 pub use write::Cause;
 
 /// Longest configuration file that is read.
@@ -65,6 +67,7 @@ pub struct Files {
     ledger: Arc<Ledger>,
     clock: Arc<dyn Clock>,
     sampler: Mutex<sample::Sampler>,
+    greeted: Mutex<baseline::Greeted>,
     marks: Mutex<HashMap<PathBuf, Option<Good>>>,
     /// One writer of configuration at a time.
     writing: Mutex<()>,
@@ -88,6 +91,7 @@ impl Files {
             ledger,
             clock,
             sampler: Mutex::new(sample::Sampler::default()),
+            greeted: Mutex::new(baseline::Greeted::default()),
             marks: Mutex::new(HashMap::new()),
             writing: Mutex::new(()),
         })
@@ -96,22 +100,7 @@ impl Files {
     /// The declared files of an instance; none for an unknown service.
     #[must_use]
     pub fn declared(&self, id: &InstanceId) -> Vec<Declared> {
-        let service = id
-            .split()
-            .and_then(|(name, _)| self.services.iter().find(|service| service.name == name));
-        let data = self.layout.data(id);
-        let of_file = |file: &grace_model::config::ConfigFile| {
-            let inside = file.path.contains("{data}").then(|| data.clone());
-            let path = PathBuf::from(file.path.replace("{data}", &data.to_string_lossy()));
-            Declared {
-                path,
-                format: file.format,
-                inside,
-            }
-        };
-        service.map_or_else(Vec::new, |service| {
-            service.config.iter().map(of_file).collect()
-        })
+        declared(&self.services, &self.layout, id)
     }
 
     /// The declared files as they are now.
@@ -187,6 +176,25 @@ impl Files {
     fn writing(&self) -> std::sync::MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn declared(services: &[Service], layout: &Layout, id: &InstanceId) -> Vec<Declared> {
+    let service = id
+        .split()
+        .and_then(|(name, _)| services.iter().find(|service| service.name == name));
+    let data = layout.data(id);
+    let of_file = |file: &grace_model::config::ConfigFile| {
+        let inside = file.path.contains("{data}").then(|| data.clone());
+        let path = PathBuf::from(file.path.replace("{data}", &data.to_string_lossy()));
+        Declared {
+            path,
+            format: file.format,
+            inside,
+        }
+    };
+    service.map_or_else(Vec::new, |service| {
+        service.config.iter().map(of_file).collect()
+    })
 }
 
 fn good_key(file: &Declared) -> String {

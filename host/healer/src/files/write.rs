@@ -35,6 +35,24 @@ struct Remembered {
     done: bool,
 }
 
+/// Why bytes are made the good copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// There is none yet.
+    First,
+    /// A playbook says so.
+    Anew,
+}
+
+impl Mark {
+    fn kind(self) -> &'static str {
+        match self {
+            Mark::First => "config-baseline",
+            Mark::Anew => "config-snapshot",
+        }
+    }
+}
+
 impl Files {
     /// Makes the bytes on the disk the last good copy. Answers with their hash.
     ///
@@ -47,7 +65,8 @@ impl Files {
         incident: Option<&IncidentId>,
     ) -> Result<String, PluginError> {
         let file = self.find(id, path)?;
-        self.mark_good(id, &file, incident, "config-snapshot")
+        self.mark_good(id, &file, incident, Mark::Anew)?
+            .ok_or_else(|| PluginError::Other("no copy was taken".to_owned()))
     }
 
     /// Marks the present bytes of every declared file as good that has no good copy yet and
@@ -61,8 +80,9 @@ impl Files {
             if self.good(&file)?.is_some() {
                 continue;
             }
-            match self.mark_good(id, &file, None, "config-baseline") {
-                Ok(_) => marked.push(file.path.display().to_string()),
+            match self.mark_good(id, &file, None, Mark::First) {
+                Ok(Some(_)) => marked.push(file.path.display().to_string()),
+                Ok(None) => {}
                 // Missing or broken: no baseline yet, and the detectors see it as such.
                 Err(PluginError::InvalidInput(_) | PluginError::NotApplicable(_)) => {}
                 Err(e) => return Err(e),
@@ -76,9 +96,13 @@ impl Files {
         id: &InstanceId,
         file: &Declared,
         incident: Option<&IncidentId>,
-        kind: &str,
-    ) -> Result<String, PluginError> {
+        mark: Mark,
+    ) -> Result<Option<String>, PluginError> {
         let _turn = self.writing();
+        // Two threads look for first copies; the bytes of the second could be somebody's edit.
+        if mark == Mark::First && self.good(file)?.is_some() {
+            return Ok(None);
+        }
         let (bytes, meta) = read_file(file).map_err(|e| broken(&file.path, &e))?;
         if let Some(problem) = parse::problem(file.format, &bytes) {
             return Err(PluginError::InvalidInput(format!(
@@ -99,13 +123,13 @@ impl Files {
             .transaction::<_, LedgerError>(|tx| {
                 tx.put(&good_key(file), &good)?;
                 let body = json!({ "instance": id, "path": file.path, "hash": hash });
-                tx.append(kind, incident, at, &body)?;
+                tx.append(mark.kind(), incident, at, &body)?;
                 Ok(())
             })
             .map_err(|e| unavailable(&e))?;
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         marks.insert(file.path.clone(), Some(good));
-        Ok(hash)
+        Ok(Some(hash))
     }
 
     /// Puts the last good copy back. Answers with the hash of what it replaced, or none when

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use grace_model::config::Healing;
 use grace_model::id::IncidentId;
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::playbook::Playbook;
@@ -22,6 +23,20 @@ pub struct Timing {
     pub fleet_ms: u64,
     /// Between two verifications of the whole ledger.
     pub verify_ms: u64,
+}
+
+impl Timing {
+    /// As the configuration says; what it does not name, as always.
+    #[must_use]
+    pub fn of(healing: &Healing) -> Self {
+        Self {
+            quiet_ms: healing.quiet_ms,
+            // Part of the first: a short one must not be passed by this.
+            quiet_after_other_ms: Self::default().quiet_after_other_ms.min(healing.quiet_ms),
+            escalate_ms: healing.escalate_ms,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Timing {
