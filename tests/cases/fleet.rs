@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
 use crate::harness::{
@@ -223,5 +224,34 @@ fn output_of_a_worker_survives_the_supervisor() {
         .filter(|pair| pair[1] != pair[0] + 1)
         .collect();
     assert!(gaps.is_empty(), "lines are missing: {gaps:?}");
+    host.down();
+}
+
+#[test]
+fn a_service_in_a_place_closed_to_others_runs_as_root_and_the_start_says_so() {
+    let name = "a_service_in_a_place_closed_to_others_runs_as_root_and_the_start_says_so";
+    if !grace_needs::as_root(name) {
+        return;
+    }
+    let host = Host::shop(1, "");
+    // As mktemp makes it.
+    std::fs::set_permissions(host.dir(), std::fs::Permissions::from_mode(0o700)).expect("chmod");
+    let up = host.run(&["up", "-d"]).good();
+    assert!(
+        up.stderr
+            .contains("service shop runs as root, because user nobody may not pass through"),
+        "{up:?}"
+    );
+    let owner = |id: &str| {
+        std::fs::metadata(format!("/proc/{}", host.pid(id)))
+            .expect("process")
+            .uid()
+    };
+    assert_eq!(owner("shop-1"), 0);
+    host.down();
+    std::fs::set_permissions(host.dir(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let up = host.run(&["up", "-d"]).good();
+    assert!(!up.stderr.contains("runs as root"), "{up:?}");
+    assert_ne!(owner("shop-1"), 0);
     host.down();
 }

@@ -119,7 +119,7 @@ fn kernel() -> Look {
 fn who() -> Look {
     let name = user::name_of(user::effective_uid());
     let means = if user::is_root() {
-        "services without `user` run as nobody"
+        "services without `user` run as nobody, or as root when nobody cannot reach their files"
     } else {
         "services run as this user; `user` is not available"
     };

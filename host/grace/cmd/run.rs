@@ -24,6 +24,9 @@ pub struct Run {
     /// An instance is ready when GET of this path is answered 200 to 399 [default: when it accepts connections]
     #[arg(long, value_name = "PATH")]
     ready_http: Option<String>,
+    /// As root: whom the program runs as [default: nobody, or root when nobody cannot reach its files]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     #[command(flatten)]
     less: Less,
     /// The program and its arguments; {port} is each instance's own port, also in $PORT
@@ -77,6 +80,9 @@ impl Run {
         service.insert("instances".into(), i64::from(self.instances).into());
         if let Some(listen) = &self.listen {
             service.insert("listen".into(), listen.clone().into());
+        }
+        if let Some(user) = &self.user {
+            service.insert("user".into(), user.clone().into());
         }
         if let Some(path) = &self.ready_http {
             let mut ready = toml::Table::new();
@@ -157,6 +163,7 @@ mod tests {
         let run = Run {
             instances: 3,
             listen: Some(":0".into()),
+            user: None,
             ready_http: Some("/healthz".into()),
             less: Less::default(),
             command: vec!["sh".into(), "-c".into(), "exec \"x\" {port}".into()],

@@ -73,4 +73,12 @@ pub fn say_what_is_missing(config: &Config) {
     if config.plugins.builtin && none {
         crate::show::note(&format!("note: {}", crate::builtin::NO_PLUGINS));
     }
+    for service in &config.services {
+        if let Some(what) = &service.root_because {
+            crate::show::note(&format!(
+                "note: service {} runs as root, because {what}; set `user` to say whom it runs as",
+                service.name
+            ));
+        }
+    }
 }

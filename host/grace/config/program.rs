@@ -67,7 +67,11 @@ pub fn barrier(program: &Path, user: &User) -> Option<String> {
 pub fn closed_folder(path: &Path, user: &User) -> Option<PathBuf> {
     let there = path.ancestors().find_map(|above| {
         let whole = above.canonicalize().ok()?;
-        Some(if above == path { whole } else { whole.join("-") })
+        Some(if above == path {
+            whole
+        } else {
+            whole.join("-")
+        })
     })?;
     there
         .ancestors()

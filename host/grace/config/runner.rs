@@ -46,13 +46,16 @@ fn out_of_reach(service: &Service, state_dir: &Path, user: &User) -> Option<Stri
         .or_else(|| shut(&service.work_dir.join("-")))
         .or_else(|| {
             let program = Path::new(service.command.first()?);
-            program.is_absolute().then_some(program).and_then(|program| {
-                program::barrier(program, user).map(|_| {
-                    shut(program).unwrap_or_else(|| {
-                        format!("user {} may not execute {}", user.name, program.display())
+            program
+                .is_absolute()
+                .then_some(program)
+                .and_then(|program| {
+                    program::barrier(program, user).map(|_| {
+                        shut(program).unwrap_or_else(|| {
+                            format!("user {} may not execute {}", user.name, program.display())
+                        })
                     })
                 })
-            })
         })
         .or_else(|| {
             service.command.iter().skip(1).find_map(|argument| {
