@@ -27,6 +27,12 @@ pub enum Request {
     },
     /// Answered by `Status`.
     Status,
+    /// What memory holds of an instance's output. Answered by `Output`, or by `Error` when
+    /// there is no such instance.
+    Output {
+        /// Which instance.
+        instance: InstanceId,
+    },
     /// From the proxy: a probe's verdict on a process, at every change.
     Health {
         /// Which instance.
@@ -75,6 +81,15 @@ pub enum Answer {
     },
     /// All that the supervisor knows.
     Status(FleetStatus),
+    /// The newest output of an instance, from memory.
+    Output {
+        /// Whole lines, unless there is just one; at most what the service's ring holds.
+        text: String,
+        /// Bytes of output that came before and are not held.
+        dropped: u64,
+        /// How many of the newest bytes are in no file, because they could not be written.
+        unsaved: u64,
+    },
     /// The line was not understood.
     Error {
         /// Why.

@@ -160,7 +160,7 @@ impl Control {
                 Answer::Error { message } => {
                     tracing::warn!(message, "the supervisor did not understand the proxy");
                 }
-                Answer::Reply { .. } | Answer::Status(_) => {}
+                Answer::Reply { .. } | Answer::Status(_) | Answer::Output { .. } => {}
             },
             News::Round(round) => self.take_round(&round),
             News::Died(id) => {

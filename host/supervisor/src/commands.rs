@@ -44,6 +44,23 @@ impl Core {
                 let status = Answer::Status(self.status());
                 self.clients.send(id, &status);
             }
+            Request::Output { instance } => {
+                let output = self.slots.get(&instance).map(|slot| slot.output.as_ref());
+                let answer = match output {
+                    None => Answer::Error {
+                        message: format!("there is no instance {instance}"),
+                    },
+                    Some(output) => {
+                        let newest = output.map(crate::log::Output::newest).unwrap_or_default();
+                        Answer::Output {
+                            text: newest.text,
+                            dropped: newest.dropped,
+                            unsaved: newest.unsaved,
+                        }
+                    }
+                };
+                self.clients.send(id, &answer);
+            }
             Request::Health {
                 instance,
                 generation,

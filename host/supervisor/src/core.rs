@@ -15,6 +15,7 @@ use grace_model::instance::{ExitCause, ProcessId};
 use grace_model::ipc::Table;
 use grace_model::layout::Layout;
 use grace_os::clock;
+use grace_os::limit::OpenFiles;
 use grace_os::notify::Notification;
 use grace_plan::restart::Event;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -110,6 +111,10 @@ pub(crate) struct Core {
     pub supervisor_restarts: u64,
     pub shutdown: Shutdown,
     pub self_id: ProcessId,
+    /// The limit of open files before this process raised its own: for its children.
+    pub files: OpenFiles,
+    /// The time of day, for people and journals only.
+    pub wall: fn() -> u64,
 }
 
 /// How far a shutdown is.
@@ -269,7 +274,7 @@ impl Core {
     /// Writes an event to the journal. What cannot be written is counted there as a gap.
     pub(crate) fn record(&mut self, what: What) {
         let event = event::Event {
-            at: wall_ms(),
+            at: (self.wall)(),
             what,
         };
         self.operations.note(&event);
@@ -279,7 +284,7 @@ impl Core {
     }
 }
 
-/// The time of day, for people and journals.
+/// The time of day in milliseconds since 1970. It may jump: nothing is timed by it.
 pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -27,6 +27,9 @@ const UNPRIVILEGED: &str = "nobody";
 /// The files that an ordinary program makes are closed to writers, not to readers.
 const USUAL_MASK: u32 = 0o022;
 
+/// Bytes of an instance's newest output kept in memory: some hundred lines.
+const OUTPUT_RING: usize = 64 * 1024;
+
 /// Why an instance has no process; for a person.
 type Reason = String;
 
@@ -134,7 +137,8 @@ impl Core {
             .stdout(output.as_fd())
             .stderr(output.as_fd())
             .session(Session::New)
-            .subreaper(true);
+            .subreaper(true)
+            .open_files(self.files);
         if slot.port != 0 {
             spawn = spawn.env("PORT", slot.port.to_string());
         }
@@ -312,7 +316,8 @@ pub(crate) fn open_output(
 ) -> Result<(), Reason> {
     let path = layout.fifo(&slot.id);
     if slot.output.is_none() {
-        let output = Output::open(&path, &layout.log(&slot.id)).map_err(|e| e.to_string())?;
+        let output = Output::open(&path, &layout.log(&slot.id), OUTPUT_RING);
+        let output = output.map_err(|e| e.to_string())?;
         slot.output = Some(output);
     }
     if let Some(user) = user {

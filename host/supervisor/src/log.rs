@@ -1,10 +1,8 @@
-//! An instance's output: moved from its FIFO to rotated files inside the kernel, so that a
-//! supervisor killed at any moment has taken nothing out of the one that is not in the other.
+//! An instance's output as the supervisor has it: moved from its FIFO while it runs, and the
+//! log of Grace's own processes kept within its bound.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,33 +10,15 @@ use grace_os::{OsError, fifo};
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
+use crate::files::{CHUNK, FILE_BYTES, Files};
 use crate::watch;
-
-/// A file is put aside when it has grown beyond this.
-const FILE_BYTES: u64 = 1024 * 1024;
-
-/// Files kept beside the current one: `.1` to `.3`.
-const ASIDE: u32 = 3;
-
-/// Moved at once. As much as a FIFO of an ordinary user can hold.
-const CHUNK: usize = 1024 * 1024;
 
 /// Pause between two moves: a chatty worker costs a hundred wakeups a second, not thousands.
 /// The FIFO is far larger than what comes meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of the last lines that are told with an exit.
-const TAIL: u64 = 4 * 1024;
-
-/// The files.
-#[derive(Debug)]
-struct Files {
-    path: PathBuf,
-    file: Option<File>,
-    size: u64,
-    /// Bytes that were thrown away because the disk was full.
-    lost: u64,
-}
+const TAIL: usize = 4 * 1024;
 
 /// The output of one instance.
 #[derive(Debug)]
@@ -48,9 +28,20 @@ pub(crate) struct Output {
     task: AbortHandle,
 }
 
+/// What memory holds of an output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Newest {
+    /// Whole lines, unless there is just one.
+    pub text: String,
+    /// Bytes that came before and are not held.
+    pub dropped: u64,
+    /// How many of the newest bytes are in no file.
+    pub unsaved: u64,
+}
+
 impl Output {
-    /// Opens FIFO and files and begins to move.
-    pub(crate) fn open(fifo_path: &Path, log: &Path) -> Result<Self, OsError> {
+    /// Opens FIFO and files and begins to move; keeps the newest `ring` bytes in memory.
+    pub(crate) fn open(fifo_path: &Path, log: &Path, ring: usize) -> Result<Self, OsError> {
         fifo::make(fifo_path)?;
         let reader = fifo::open_reader(fifo_path)?;
         if let Err(error) = fifo::set_pipe_size(&reader, CHUNK) {
@@ -59,13 +50,7 @@ impl Output {
         let reader = watch::readable(reader)
             .map_err(|source| OsError::new("epoll", fifo_path.display(), source))?;
         let fifo = Arc::new(reader);
-        let files = Files {
-            path: log.to_owned(),
-            file: None,
-            size: 0,
-            lost: 0,
-        };
-        let files = Arc::new(Mutex::new(files));
+        let files = Arc::new(Mutex::new(Files::new(log, ring)));
         let task = tokio::spawn(move_output(fifo.clone(), files.clone())).abort_handle();
         Ok(Self { fifo, files, task })
     }
@@ -75,11 +60,23 @@ impl Output {
         self.fifo.get_ref()
     }
 
-    /// Moves what is there now and gives the last lines.
+    /// Moves what is there now and gives the last lines, as an exit tells them.
     pub(crate) fn tail(&self) -> String {
         let mut files = lock(&self.files);
         files.take(self.fifo.get_ref());
-        files.tail()
+        String::from_utf8_lossy(&files.ring().tail(TAIL)).into_owned()
+    }
+
+    /// The same, all that memory holds.
+    pub(crate) fn newest(&self) -> Newest {
+        let mut files = lock(&self.files);
+        files.take(self.fifo.get_ref());
+        let tail = files.ring().tail(files.ring().most());
+        Newest {
+            text: String::from_utf8_lossy(&tail).into_owned(),
+            dropped: files.ring().dropped(),
+            unsaved: files.unsaved(),
+        }
     }
 }
 
@@ -107,106 +104,6 @@ async fn move_output(fifo: Arc<AsyncFd<File>>, files: Arc<Mutex<Files>>) {
     }
 }
 
-impl Files {
-    /// Moves until the FIFO is empty, which it says, or a few files' worth was moved.
-    fn take(&mut self, fifo: &File) -> bool {
-        let mut budget = 4 * FILE_BYTES;
-        while budget > 0 {
-            let moved = match self.current() {
-                Ok(file) => fifo::splice_to_file(fifo, file, CHUNK).map(|count| count as u64),
-                Err(source) => Err(OsError::new("open", self.path.display(), source)),
-            };
-            match moved {
-                Ok(0) => return true,
-                Ok(count) => {
-                    self.size = self.size.saturating_add(count);
-                    budget = budget.saturating_sub(count);
-                    self.rotate();
-                }
-                Err(error) => {
-                    // A full disk must not stop the worker that writes.
-                    let lost = drain(fifo);
-                    if lost == 0 {
-                        return true;
-                    }
-                    if self.lost == 0 {
-                        tracing::warn!(%error, "output of {} is lost", self.path.display());
-                    }
-                    self.lost = self.lost.saturating_add(lost);
-                    budget = budget.saturating_sub(lost);
-                }
-            }
-        }
-        false
-    }
-
-    fn current(&mut self) -> std::io::Result<&File> {
-        // A file that somebody removed is made anew.
-        let removed = self.file.as_ref().is_some_and(|file| {
-            use std::os::unix::fs::MetadataExt;
-            file.metadata().map_or(true, |meta| meta.nlink() == 0)
-        });
-        if removed {
-            self.file = None;
-        }
-        if self.file.is_none() {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&self.path)?;
-            self.size = file.seek(SeekFrom::End(0))?;
-            self.file = Some(file);
-        }
-        self.file
-            .as_ref()
-            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    }
-
-    fn rotate(&mut self) {
-        if self.size < FILE_BYTES {
-            return;
-        }
-        for number in (1..ASIDE).rev() {
-            let _ = fs::rename(self.aside(number), self.aside(number + 1));
-        }
-        if fs::rename(&self.path, self.aside(1)).is_ok() {
-            self.file = None;
-            self.size = 0;
-        }
-        if self.lost > 0 {
-            tracing::warn!(
-                bytes = self.lost,
-                "output of {} was lost",
-                self.path.display()
-            );
-            self.lost = 0;
-        }
-    }
-
-    fn aside(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    }
-
-    fn tail(&mut self) -> String {
-        let mut bytes = Vec::new();
-        let previous = self.aside(1);
-        if let Ok(file) = self.current() {
-            bytes = last_bytes(file);
-        }
-        if bytes.is_empty()
-            && let Ok(file) = File::open(previous)
-        {
-            bytes = last_bytes(&file);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
 /// Bounds the log of Grace's own processes, which all append to one open file: its content is
 /// put aside and the file emptied.
 pub(crate) fn bound_own(path: &Path) {
@@ -223,33 +120,13 @@ pub(crate) fn bound_own(path: &Path) {
     }
 }
 
-fn last_bytes(file: &File) -> Vec<u8> {
-    let size = file.metadata().map_or(0, |meta| meta.len());
-    let from = size.saturating_sub(TAIL);
-    let mut bytes = vec![0; usize::try_from(size - from).unwrap_or(0)];
-    if file.read_exact_at(&mut bytes, from).is_err() {
-        return Vec::new();
-    }
-    // Whole lines only, unless there is just one.
-    if from > 0
-        && let Some(end) = bytes.iter().position(|byte| *byte == b'\n')
-        && end + 1 < bytes.len()
-    {
-        bytes.drain(..=end);
-    }
-    bytes
-}
-
-fn drain(mut fifo: &File) -> u64 {
-    let mut bytes = vec![0; 64 * 1024];
-    fifo.read(&mut bytes).map_or(0, |count| count as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
+
+    const RING: usize = 64 * 1024;
 
     fn lines(fifo_path: &Path, text: &str) {
         let writer = fifo::open_writer(fifo_path).unwrap();
@@ -268,7 +145,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
         runtime().block_on(async {
-            let output = Output::open(&fifo, &log).unwrap();
+            let output = Output::open(&fifo, &log, RING).unwrap();
             let text: String = (0..2_000)
                 .map(|number| format!("line {number}\n"))
                 .collect();
@@ -289,13 +166,92 @@ mod tests {
         let fifo = dir.path().join("fifo");
         runtime().block_on(async {
             // A device without room, as a full disk.
-            let output = Output::open(&fifo, Path::new("/dev/full")).unwrap();
+            let output = Output::open(&fifo, Path::new("/dev/full"), RING).unwrap();
             for _ in 0..4 {
                 // More than a FIFO holds: it returns only if what is inside is taken out.
                 lines(&fifo, &"x".repeat(512 * 1024));
                 output.tail();
             }
-            assert!(lock(&output.files).lost >= 4 * 512 * 1024);
+            lines(&fifo, "last words\n");
+            let newest = output.newest();
+            assert_eq!(newest.unsaved, 4 * 512 * 1024 + 11);
+            // Memory has what the disk has not.
+            assert!(newest.text.ends_with("xlast words\n"));
+        });
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_counted_kept_in_memory_and_told_where_it_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
+        runtime().block_on(async {
+            let output = Output::open(&fifo, &log, RING).unwrap();
+            lines(&fifo, "one\n");
+            assert_eq!(output.newest().unsaved, 0);
+            // No file can be written in the place of a directory.
+            fs::remove_file(&log).unwrap();
+            fs::create_dir(&log).unwrap();
+            lines(&fifo, "two\nthree\n");
+            let newest = output.newest();
+            assert_eq!(newest.text, "one\ntwo\nthree\n");
+            assert_eq!((newest.dropped, newest.unsaved), (0, 10));
+            fs::remove_dir(&log).unwrap();
+            lines(&fifo, "four\n");
+            let newest = output.newest();
+            assert_eq!(newest.text, "one\ntwo\nthree\nfour\n");
+            assert_eq!(newest.unsaved, 0);
+            let text = fs::read_to_string(&log).unwrap();
+            let told = "grace: 10 bytes of output are missing here, they could not be written\n";
+            assert_eq!(text, format!("{told}four\n"));
+        });
+    }
+
+    #[test]
+    fn memory_is_bounded_counts_what_it_lets_go_and_is_filled_from_the_files_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
+        // Beyond the first rotation, so that a little is in the current file and the rest aside.
+        let text: String = (0..102_000).map(|n| format!("line {n:06}\n")).collect();
+        runtime().block_on(async {
+            let output = Output::open(&fifo, &log, RING).unwrap();
+            for piece in text.as_bytes().chunks(200_000) {
+                lines(&fifo, str::from_utf8(piece).unwrap());
+                output.tail();
+            }
+            let newest = output.newest();
+            assert_eq!(newest.text.len(), RING / 12 * 12);
+            assert!(newest.text.ends_with("line 101999\n"));
+            assert_eq!(newest.dropped as usize, text.len() - RING);
+            drop(output);
+            assert_eq!(fs::metadata(&log).unwrap().len(), 24_000);
+            // As after the death of a supervisor.
+            let again = Output::open(&fifo, &log, RING).unwrap().newest();
+            assert_eq!((again.text, again.dropped), (newest.text, newest.dropped));
+        });
+    }
+
+    #[test]
+    fn the_last_words_reach_over_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
+        runtime().block_on(async {
+            let output = Output::open(&fifo, &log, RING).unwrap();
+            for _ in 0..4 {
+                lines(&fifo, &"x".repeat(262_125));
+                output.tail();
+            }
+            lines(
+                &fifo,
+                "\nwhy it died: no licence, and that is more than one file holds\n12345678901234\n",
+            );
+            output.tail();
+            assert_eq!(fs::metadata(&log).map_or(0, |meta| meta.len()), 0);
+            lines(&fifo, "bye\n");
+            let tail = output.tail();
+            assert!(
+                tail.contains("why it died") && tail.ends_with("bye\n"),
+                "{tail}"
+            );
         });
     }
 
@@ -304,12 +260,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (fifo, log) = (dir.path().join("fifo"), dir.path().join("shop-1.log"));
         runtime().block_on(async {
-            let output = Output::open(&fifo, &log).unwrap();
+            let output = Output::open(&fifo, &log, RING).unwrap();
             lines(&fifo, "one\n");
             output.tail();
             fs::remove_file(&log).unwrap();
             lines(&fifo, "two\n");
-            assert_eq!(output.tail(), "two\n");
+            assert_eq!(output.tail(), "one\ntwo\n");
             assert_eq!(fs::read_to_string(&log).unwrap(), "two\n");
         });
     }

@@ -213,6 +213,10 @@ impl Core {
         let mut spawn = grace_process(&self.exe, name, self.layout.root())
             .stdout(output.as_fd())
             .stderr(errors.as_fd());
+        // The proxy opens a file a connection; the others start programs of the operator's.
+        if name != "proxy" {
+            spawn = spawn.open_files(self.files);
+        }
         if name == "proxy" && !self.listeners.is_empty() {
             // By hand: the names `listen:SERVICE:N` hold the colon that parts names there.
             let names: Vec<&str> = self.listeners.keys().map(String::as_str).collect();
@@ -254,6 +258,7 @@ impl Core {
         let spawn = grace_process(&self.exe, "keeper", self.layout.root())
             .stdout(output.as_fd())
             .stderr(errors.as_fd())
+            .open_files(self.files)
             .listen_fds([(LINK, theirs.as_fd())]);
         let child = spawn.start().map_err(|source| Error::Spawn {
             process: "keeper",

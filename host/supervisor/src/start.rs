@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,17 @@ use grace_model::id::OpId;
 use grace_model::instance::ProcessId;
 use grace_model::ipc::{Answer, Table};
 use grace_model::layout::Layout;
+use grace_os::limit::OpenFiles;
 use grace_os::lock::{self, Lock, LockError};
-use grace_os::{Signal, inherit, listen, pidfd, process, umask};
+use grace_os::{Signal, inherit, listen, pidfd, process, tree, umask, user};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::clients::{self, Clients};
-use crate::core::{Core, MESSAGES, Shutdown};
+use crate::core::{Core, MESSAGES, Shutdown, wall_ms};
 use crate::deaths::oom_kills;
 use crate::error::Error;
-use crate::keeper::{LINK, listeners_of_proxy, own_exe, prepare};
+use crate::keeper::{LINK, listeners_of_proxy, own_exe, prepare, raise_open_files};
 use crate::link::{Handed, Link};
 use crate::parts::Part;
 use crate::slot::host_name;
@@ -48,6 +49,8 @@ pub struct Setup {
     pub state_dir: PathBuf,
     /// Which of `proxy` and `healer` are started.
     pub parts: Vec<&'static str>,
+    /// The time of day in milliseconds since 1970. Only written down, never reckoned with.
+    pub wall: fn() -> u64,
 }
 
 /// The supervisor's life, as the keeper starts it. Returns after a shutdown.
@@ -60,6 +63,7 @@ pub fn main(state_dir: &Path) -> Result<(), Error> {
         exe: own_exe()?,
         state_dir: state_dir.to_owned(),
         parts,
+        wall: wall_ms,
     })
 }
 
@@ -75,11 +79,12 @@ pub fn run(setup: Setup) -> Result<(), Error> {
     let config = read_config(&layout)?;
     let (link, handed) = fetch()?;
     process::set_subreaper()?;
+    let files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| Error::file("runtime", "starting it", source))?;
-    runtime.block_on(live(setup, layout, config, link, handed))
+    runtime.block_on(live(setup, layout, config, link, handed, files))
 }
 
 async fn live(
@@ -88,6 +93,7 @@ async fn live(
     config: Config,
     link: Link,
     handed: Handed,
+    files: OpenFiles,
 ) -> Result<(), Error> {
     let (messages, inbox) = mpsc::channel(MESSAGES);
     link.listen(messages.clone())?;
@@ -127,6 +133,8 @@ async fn live(
         supervisor_restarts: 0,
         shutdown: Shutdown::No,
         self_id: process::own_identity()?,
+        files,
+        wall: setup.wall,
         layout,
     };
     core.begin_life(handed)?;
@@ -242,13 +250,18 @@ impl Core {
         let run = self.layout.run();
         for part in &mut self.parts {
             let file = run.join(format!("{}.pid", part.name));
-            let id: Option<ProcessId> = fs::read(file)
+            let written: Option<ProcessId> = fs::read(file)
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            let found = id.and_then(|id| {
+            let living = |id: ProcessId| {
                 let handle = pidfd::open_same(&id).ok().flatten()?;
                 (!pidfd::is_dead(&handle).unwrap_or(true)).then_some((id, handle))
-            });
+            };
+            // The file is missing when the disk was full, or when a supervisor was killed
+            // right after the start.
+            let found = written
+                .and_then(living)
+                .or_else(|| find_part(part.name, self.layout.root()).and_then(living));
             let watched = found.map(|(id, handle)| part.watch(id, handle, &messages, now));
             if let Some(Err(error)) = &watched {
                 tracing::error!(%error, process = part.name, "cannot be watched");
@@ -301,6 +314,22 @@ impl Core {
         let _ = fs::remove_file(self.layout.supervisor_socket());
         self.link.bye();
     }
+}
+
+/// A process of Grace by its command line, which the supervisor gave it.
+fn find_part(name: &str, state_dir: &Path) -> Option<ProcessId> {
+    let mut wanted = format!("\0internal\0{name}\0--state\0").into_bytes();
+    wanted.extend_from_slice(state_dir.as_os_str().as_encoded_bytes());
+    wanted.push(0);
+    let is_it = |pid: u32| {
+        let own = fs::metadata(format!("/proc/{pid}"))
+            .is_ok_and(|meta| meta.uid() == user::effective_uid());
+        own && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(&wanted))
+    };
+    let all = tree::snapshot();
+    let found = all.iter().find(|stat| !stat.is_gone() && is_it(stat.pid))?;
+    tracing::warn!(process = name, pid = found.pid, "found by its command line");
+    process::identity(found.pid)
 }
 
 fn listens_on(fd: &OwnedFd, addr: std::net::SocketAddr) -> bool {

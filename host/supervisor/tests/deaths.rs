@@ -172,6 +172,21 @@ fn a_snapshot_that_cannot_be_written_costs_nothing_that_runs() {
     assert_eq!(host.await_ready("shop-2").pid, other.pid);
 }
 
+#[test]
+fn a_proxy_whose_pid_could_not_be_written_down_is_found_and_not_doubled() {
+    let host = Host::new(vec![service("shop", &["idle"])]).with_parts("proxy healer");
+    host.up();
+    let before = ["proxy", "healer"].map(|name| host.pid_of(name));
+    let supervisor = host.pid_of("supervisor");
+    // As on a full disk, and as after a kill between the start and the note of it.
+    fs::write(host.layout.run().join("proxy.pid"), "").unwrap();
+    fs::remove_file(host.layout.run().join("healer.pid")).unwrap();
+    kill_now(supervisor);
+    host.await_other("supervisor", supervisor);
+    assert_eq!(["proxy", "healer"].map(|name| host.pid_of(name)), before);
+    host.down();
+}
+
 /// A script that leaves a process which called setsid and forked twice, and tells its pid.
 const DAEMON: &str = r#"
 ( setsid sh -c 'sleep 86400 & echo $! > "$GRACE_DATA/daemon.new"; mv "$GRACE_DATA/daemon.new" "$GRACE_DATA/daemon"' & )

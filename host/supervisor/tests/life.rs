@@ -346,3 +346,49 @@ fn a_shutdown_goes_on_when_the_supervisor_is_killed_in_it() {
         host.remains().is_empty().then_some(())
     });
 }
+
+#[test]
+fn a_shutdown_ends_also_what_waits_for_its_next_try_and_what_is_not_ready_yet() {
+    let mut dies = with_command("dies", vec!["sh".into(), "-c".into(), "exit 7".into()]);
+    dies.restart.backoff_min_ms = 3_600_000;
+    dies.restart.backoff_max_ms = 3_600_000;
+    let mut mute = service("mute", &["idle"]);
+    mute.ready = Ready::Notify;
+    mute.start_timeout_ms = 3_600_000;
+    let host = Host::new(vec![dies, mute]);
+    host.up();
+    host.await_event("a planned restart", |what| match what {
+        What::RestartPlanned { delay_ms, .. } => (*delay_ms > 0).then_some(()),
+        _ => None,
+    });
+    let starting = host.await_status("a start", |status| {
+        let it = status
+            .instances
+            .iter()
+            .find(|it| it.id.as_str() == "mute-1")?;
+        (it.pid != 0 && it.state == State::Starting).then_some(it.pid)
+    });
+    host.down();
+    assert!(!is_alive(starting));
+}
+
+#[test]
+fn a_new_host_with_other_services_ends_what_is_not_among_them_any_more() {
+    let mut host = Host::new(vec![service("shop", &["idle"]), service("old", &["idle"])]);
+    let keeper = host.up();
+    let shop = host.await_ready("shop-1");
+    let old = host.await_ready("old-1");
+    let supervisor = host.pid_of("supervisor");
+    crate::host::signal(supervisor, grace_os::Signal::Stop);
+    crate::host::kill_now(keeper);
+    crate::host::kill_now(supervisor);
+    host.services.pop();
+    host.services.push(service("new", &["idle"]));
+    host.write_config();
+    host.up();
+    host.await_ready("new-1");
+    assert_eq!(host.await_ready("shop-1").pid, shop.pid);
+    until("the end of the other", || {
+        (!is_alive(old.pid)).then_some(())
+    });
+}

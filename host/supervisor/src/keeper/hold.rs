@@ -2,18 +2,23 @@
 //! instances, so that exits are collected when they happen. No threads, no runtime.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use grace_model::event::ProcessState;
+use grace_model::id::InstanceId;
 use grace_model::instance::ProcessId;
 use grace_model::layout::Layout;
+use grace_os::limit::OpenFiles;
 use grace_os::{Signal, clock, inherit, lock, pass, pidfd, poll, process, umask, wait};
 
+use super::pace::Pace;
 use super::wire::{self, Exit, ToKeeper, ToSupervisor};
-use super::{LINK, grace_process, prepare};
+use super::{LINK, grace_process, prepare, raise_open_files};
 use crate::error::Error;
+use crate::files::Files;
 
 /// Exits remembered for the next supervisor. A machine cannot lose more instances in the time
 /// that a supervisor needs to come back.
@@ -21,12 +26,6 @@ const EXITS: usize = 1024;
 
 /// How often orphans that nobody waits for are reaped.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// A supervisor that dies sooner than this after its start makes the next one wait.
-const SOON: Duration = Duration::from_secs(1);
-
-/// The longest wait between two starts.
-const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A supervisor stopped for longer than this is killed and replaced.
 const STOPPED_MAX: Duration = Duration::from_secs(1);
@@ -47,9 +46,10 @@ struct Keeper {
     held: BTreeMap<String, OwnedFd>,
     exits: VecDeque<Exit>,
     supervisor: Option<Supervisor>,
-    next_start: Instant,
-    wait: Duration,
+    pace: Pace,
     bye: bool,
+    /// The limit of open files of the processes it starts.
+    files: OpenFiles,
 }
 
 pub(super) fn keep(exe: &Path, state_dir: &Path) -> Result<(), Error> {
@@ -67,9 +67,9 @@ pub(super) fn keep(exe: &Path, state_dir: &Path) -> Result<(), Error> {
         held: BTreeMap::new(),
         exits: VecDeque::new(),
         supervisor: None,
-        next_start: Instant::now(),
-        wait: Duration::ZERO,
+        pace: Pace::new(Instant::now()),
         bye: false,
+        files: raise_open_files(),
     };
     for inherited in inherit::listen_fds()? {
         if inherited.name == LINK {
@@ -111,12 +111,14 @@ impl Keeper {
     }
 
     fn turn(&mut self) {
-        if self.supervisor.is_none() && Instant::now() >= self.next_start {
+        if self.supervisor.is_none() && self.pace.left(Instant::now()).is_zero() {
             self.start_supervisor();
         }
-        let now = Instant::now();
         let longest = match &self.supervisor {
-            None => self.next_start.saturating_duration_since(now).min(IDLE),
+            None => {
+                self.save_output();
+                self.pace.left(Instant::now()).min(IDLE)
+            }
             Some(_) => IDLE,
         };
         let (socket_ready, gone) = self.wait(longest);
@@ -260,12 +262,22 @@ impl Keeper {
         let Some(supervisor) = self.supervisor.take() else {
             return;
         };
-        self.wait = if supervisor.since.elapsed() < SOON {
-            (self.wait * 2).clamp(Duration::from_millis(10), WAIT_MAX)
-        } else {
-            Duration::ZERO
-        };
-        self.next_start = Instant::now() + self.wait;
+        self.pace.died(supervisor.since, Instant::now());
+    }
+
+    /// Nobody reads the output of instances while there is no supervisor, and a worker whose
+    /// FIFO is full stands still. Only then: two who write to one file spoil it.
+    fn save_output(&self) {
+        let layout = Layout::new(&self.state_dir);
+        for (name, fd) in &self.held {
+            let Some(id) = name.strip_prefix("fifo:") else {
+                continue;
+            };
+            if let Ok(fifo) = fd.try_clone() {
+                let log = layout.log(&InstanceId::from(id));
+                Files::new(&log, 0).take(&File::from(fifo));
+            }
+        }
     }
 
     /// Nobody else would notice a supervisor that was stopped.
@@ -297,6 +309,7 @@ impl Keeper {
                     .stdout(output.as_fd())
                     .stderr(errors.as_fd())
                     .subreaper(true)
+                    .open_files(self.files)
                     .listen_fds([(LINK, theirs.as_fd())]);
                 let child = spawn.start().map_err(|source| Error::Spawn {
                     process: "supervisor",
@@ -310,9 +323,83 @@ impl Keeper {
             }
             Err(error) => {
                 tracing::error!(%error, "the supervisor could not be started");
-                self.wait = (self.wait * 2).clamp(Duration::from_millis(50), WAIT_MAX);
-                self.next_start = Instant::now() + self.wait;
+                self.pace.failed(Instant::now());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A keeper whose supervisors do nothing.
+    fn keeper(dir: &Path) -> Keeper {
+        let exe = dir.join("idle");
+        std::fs::write(&exe, "#!/bin/sh\nexec sleep 86400\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&exe, mode).unwrap();
+        Keeper {
+            exe,
+            state_dir: dir.to_owned(),
+            held: BTreeMap::new(),
+            exits: VecDeque::new(),
+            supervisor: None,
+            pace: Pace::new(Instant::now()),
+            bye: false,
+            files: raise_open_files(),
+        }
+    }
+
+    #[test]
+    fn the_death_of_a_supervisor_wakes_the_keeper_which_starts_another_in_the_next_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keeper = keeper(dir.path());
+        keeper.start_supervisor();
+        let supervisor = keeper.supervisor.as_mut().unwrap();
+        let first = supervisor.id.clone();
+        // As one that had run for a while.
+        supervisor.since = Instant::now() - Duration::from_secs(3_600);
+        supervisor.socket = None;
+        pidfd::send_signal(&supervisor.handle, Signal::Kill).unwrap();
+        // Its handle alone ends this: the wait is far longer than any test may run.
+        let (_, gone) = keeper.wait(Duration::from_secs(86_400));
+        assert!(gone);
+        keeper.supervisor_died();
+        assert!(keeper.supervisor.is_none());
+        assert_eq!(keeper.pace.left(Instant::now()), Duration::ZERO);
+        keeper.start_supervisor();
+        let second = keeper.supervisor.as_ref().unwrap();
+        assert_ne!(second.id, first);
+        pidfd::send_signal(&second.handle, Signal::Kill).unwrap();
+    }
+
+    #[test]
+    fn while_there_is_no_supervisor_the_output_of_instances_goes_on_into_their_files() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        std::fs::create_dir_all(layout.logs()).unwrap();
+        let id = InstanceId::from("shop-1");
+        let path = dir.path().join("fifo");
+        grace_os::fifo::make(&path).unwrap();
+        let reader = grace_os::fifo::open_reader(&path).unwrap();
+        grace_os::fifo::set_pipe_size(&reader, 1024 * 1024).unwrap();
+        let mut keeper = keeper(dir.path());
+        keeper.held.insert(format!("fifo:{id}"), reader.into());
+        let mut writer = File::from(grace_os::fifo::open_writer(&path).unwrap());
+        std::fs::write(layout.log(&id), "before\n").unwrap();
+        // No program can be started, and a FIFO holds far less than what is written.
+        keeper.exe = PathBuf::from("/no/such/program");
+        let line = "x".repeat(300 * 1024 - 1) + "\n";
+        for _ in 0..5 {
+            writer.write_all(line.as_bytes()).unwrap();
+            keeper.turn();
+        }
+        let aside = std::fs::read_to_string(layout.log(&id).with_file_name("shop-1.log.1"));
+        let text = aside.unwrap() + &std::fs::read_to_string(layout.log(&id)).unwrap_or_default();
+        assert!(text.starts_with("before\nxxx"));
+        assert!(keeper.supervisor.is_none());
+        assert_eq!(text.len(), 7 + 5 * 300 * 1024);
     }
 }

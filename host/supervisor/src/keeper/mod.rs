@@ -3,6 +3,7 @@
 //! there is little in it that could kill it.
 
 mod hold;
+mod pace;
 pub(crate) mod wire;
 
 use std::fs::OpenOptions;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use grace_model::layout::Layout;
+use grace_os::limit::{self, OpenFiles};
 use grace_os::spawn::{Child, Session, Spawn};
 use grace_os::{dir, lock, pass, pidfd};
 
@@ -147,6 +149,15 @@ pub(crate) fn own_exe() -> Result<PathBuf, Error> {
     Ok(text
         .strip_suffix(" (deleted)")
         .map_or_else(|| exe.clone(), PathBuf::from))
+}
+
+/// Raises this process's limit of open files as far as it may; gives the one it had, which is
+/// its children's.
+pub(crate) fn raise_open_files() -> OpenFiles {
+    limit::raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+        limit::open_files()
+    })
 }
 
 /// Directories that keeper and supervisor need.
