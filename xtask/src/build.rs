@@ -68,12 +68,8 @@ pub fn cargo_build(
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    if progress.terminal {
-        // Our line replaces cargo's own bar; warnings and errors still come through.
-        command.arg("--quiet");
-    } else {
-        command.arg("--quiet");
-    }
+    // Our line replaces cargo's own bar; warnings and errors still come through.
+    command.arg("--quiet");
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start {}", line(&command)))?;
@@ -215,4 +211,25 @@ fn packages(command: &Command) -> Result<usize> {
         }
     }
     Ok(seen.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_guessed_from_what_was_built_and_not_from_what_was_there() {
+        let minute = Duration::from_secs(60);
+        // 100 of 130 were there; 10 took a minute, 20 are left.
+        let text = state("grace", 110, 100, 130, minute, "wasmtime");
+        assert_eq!(
+            text,
+            "grace: 110/130 packages, 1:00, about 2:00 left  wasmtime"
+        );
+        // Too little is built for a guess, or nothing is left.
+        for (done, fresh) in [(102, 100), (130, 100)] {
+            let text = state("grace", done, fresh, 130, minute, "x");
+            assert!(!text.contains("left"), "{text}");
+        }
+    }
 }

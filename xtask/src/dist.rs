@@ -2,6 +2,7 @@
 //! precompiled form of the components, once with that form inside.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -10,38 +11,74 @@ use crate::build::{Progress, cargo_build};
 use crate::command::{cargo, root, succeed, target};
 use crate::plugins;
 
-pub fn run(args: &[String]) -> Result<ExitCode> {
-    if let Some(other) = args.first() {
-        anyhow::bail!("dist takes no argument, and was given {other:?}");
+/// How the binary is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As it goes out: `[profile.dist]`.
+    Dist,
+    /// As for the tests, which look at how it is packed.
+    Dev,
+}
+
+impl Profile {
+    fn args(self) -> &'static [&'static str] {
+        match self {
+            Self::Dist => &["--profile", "dist"],
+            Self::Dev => &[],
+        }
     }
-    let mut progress = Progress::new();
-    plugins::build(&mut progress)?;
+
+    /// Where cargo puts it, and where it is afterwards.
+    fn folders(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Dist => ("dist", "dist"),
+            Self::Dev => ("debug", "dist-dev"),
+        }
+    }
+}
+
+pub fn run(args: &[String]) -> Result<ExitCode> {
+    let profile = match args {
+        [] => Profile::Dist,
+        [one] if one == "--dev" => Profile::Dev,
+        _ => anyhow::bail!("dist takes --dev or nothing, and was given {args:?}"),
+    };
+    let to = pack(&mut Progress::new(), profile)?;
+    println!("{} ({} MiB)", to.display(), fs::metadata(&to)?.len() >> 20);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the binary with everything inside and says where it is.
+pub fn pack(progress: &mut Progress, profile: Profile) -> Result<PathBuf> {
+    plugins::build(progress)?;
     let out = root().join("plugins/out");
     let precompiled = out.join("precompiled");
     fs::create_dir_all(&precompiled)?;
-    let release = || {
+    let build = || {
         let mut command = cargo();
-        command.args(["build", "--release", "--package", "grace", "--bin", "grace"]);
+        command
+            .args(["build", "--package", "grace", "--bin", "grace"])
+            .args(profile.args());
         command
     };
-    cargo_build(&mut progress, "grace (release)", release())?;
-    let grace = target().join("release").join("grace");
+    cargo_build(progress, "grace", build())?;
+    let (made, packed) = profile.folders();
+    let grace = target().join(made).join("grace");
     succeed(
         Command::new(&grace)
             .args(["internal", "precompile", "--from"])
             .arg(&out)
             .arg("--to")
-            .arg(&precompiled),
+            .arg(&precompiled)
+            .stdout(std::process::Stdio::null()),
     )?;
-    cargo_build(&mut progress, "grace (release, with components)", release())?;
-    let dist = target().join("dist");
-    fs::create_dir_all(&dist)?;
-    let to = dist.join("grace");
-    fs::copy(&grace, &to)
-        .with_context(|| format!("cannot copy {} to {}", grace.display(), to.display()))?;
-    // Names of functions stay, for backtraces; lines are in the unstripped one.
-    succeed(Command::new("strip").arg("--strip-debug").arg(&to))
-        .context("strip comes with the linker, in binutils")?;
-    println!("{} ({} MiB)", to.display(), fs::metadata(&to)?.len() >> 20);
-    Ok(ExitCode::SUCCESS)
+    cargo_build(progress, "grace (with compiled components)", build())?;
+    let dir = target().join(packed);
+    let to = dir.join("grace");
+    if to != grace {
+        fs::create_dir_all(&dir)?;
+        fs::copy(&grace, &to)
+            .with_context(|| format!("cannot copy {} to {}", grace.display(), to.display()))?;
+    }
+    Ok(to)
 }

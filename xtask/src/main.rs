@@ -28,7 +28,8 @@ cargo xtask COMMAND
   plugins            build the components that Grace ships into plugins/out
   bench [NAME] [--json]
                      measure against the peers, in interleaved rounds
-  dist               one self-contained release binary in target/dist
+  dist [--dev]       one self-contained release binary in target/dist; with --dev one of the
+                     development profile in target/dist-dev
   tidy               the house rules that a program can check
 
 Exit codes: 0 done, 1 the answer is no, 2 it could not run.

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::build::{Progress, cargo_build};
-use crate::command::{cargo, output, root, succeed};
+use crate::command::{cargo_of_plugins, output, root, succeed, target};
 
 pub const WASM_TARGET: &str = "wasm32-wasip2";
+
+/// Folders of what goes into the binary.
+const SHIPPED: &[&str] = &["detectors", "actions"];
 
 /// Adds a rustup target when it is missing.
 pub fn add_target(progress: &mut Progress, target: &str) -> Result<()> {
@@ -34,28 +37,16 @@ pub fn add_target(progress: &mut Progress, target: &str) -> Result<()> {
 pub fn build(progress: &mut Progress) -> Result<()> {
     add_target(progress, WASM_TARGET)?;
     let dir = root().join("plugins");
-    let mut command = cargo();
-    command
-        .current_dir(&dir)
-        .args(["build", "--release", "--workspace", "--target", WASM_TARGET]);
-    // The plugins are a workspace of their own; a CARGO_TARGET_DIR for the host is not theirs.
-    command.env("CARGO_TARGET_DIR", dir.join("target"));
+    let mut command = cargo_of_plugins();
+    command.args(["build", "--release", "--workspace", "--target", WASM_TARGET]);
     cargo_build(progress, "plugins", command)?;
-    let made = dir.join("target").join(WASM_TARGET).join("release");
+    let made = target().join(WASM_TARGET).join("release");
     let out = dir.join("out");
-    let (mut builtin, mut fixtures) = (Vec::new(), Vec::new());
-    for group in folders(&dir)? {
-        let name = group
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        match name.as_str() {
-            // What `grace plugin new` writes is no plugin yet.
-            "out" | "target" | "template" | "sdk" | "wit" => {}
-            "fixtures" => fixtures.extend(folders(&group)?),
-            _ => builtin.extend(folders(&group)?),
-        }
+    let mut builtin = Vec::new();
+    for group in SHIPPED {
+        builtin.extend(folders(&dir.join(group))?);
     }
+    let fixtures = folders(&dir.join("fixtures"))?;
     if stage(&builtin, &made, &out)? == 0 {
         bail!("no plugin was found below {}", dir.display());
     }

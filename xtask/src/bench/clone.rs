@@ -2,34 +2,24 @@
 //! own download cache; nothing is built beforehand.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::fleet::scratch;
-use super::row::Row;
-use crate::command::{root, succeed};
+use super::row::{Figure, Spec, at_most};
+use crate::command::{Scratch, root, succeed};
 
-pub const ROWS: &[&str] = &["clone_to_heal_s"];
+pub const ROWS: &[Spec] = &[at_most("clone_to_heal_s", "s", "", 600.0)];
 
-pub fn measure() -> Result<Vec<Row>> {
-    let dir = scratch("clone")?;
-    let done = clone_and_heal(&dir.join("grace"));
-    std::fs::remove_dir_all(&dir)?;
-    Ok(vec![Row {
-        name: ROWS[0],
-        unit: "s",
-        better: "lower",
-        ours: done?,
-        peer: None,
-        peer_name: "",
-        goal: Some(600.0),
-        goal_on: "ours",
-    }])
+pub fn measure(_grace: &Path) -> Result<Vec<Figure>> {
+    let dir = Scratch::new("clone")?;
+    let seconds = clone_and_heal(&dir.path().join("grace"))?;
+    Ok(vec![Figure::alone(&ROWS[0], seconds)])
 }
 
-fn clone_and_heal(to: &std::path::Path) -> Result<f64> {
+fn clone_and_heal(to: &Path) -> Result<f64> {
     let begun = Instant::now();
     succeed(
         Command::new("git")

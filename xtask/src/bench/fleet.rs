@@ -6,17 +6,20 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::command::Scratch;
+
 /// Ends with its scope.
 pub struct Fleet {
     grace: PathBuf,
-    pub dir: PathBuf,
+    dir: Scratch,
     pub listen: String,
 }
 
 impl Fleet {
     /// `instances` of the sample worker, each answer taking `delay_ms`, `threads` in the proxy.
     pub fn start(grace: &Path, instances: u32, delay_ms: u32, threads: u32) -> Result<Self> {
-        let dir = scratch("fleet")?;
+        let scratch = Scratch::new("fleet")?;
+        let dir = scratch.path().to_owned();
         std::fs::write(
             dir.join("config.json"),
             format!("{{ \"greeting\": \"hello\", \"delay_ms\": {delay_ms} }}\n"),
@@ -32,7 +35,7 @@ impl Fleet {
         std::fs::write(dir.join("grace.toml"), text)?;
         let mut fleet = Self {
             grace: grace.to_owned(),
-            dir,
+            dir: scratch,
             listen: String::new(),
         };
         let ready = fleet.ask(&["up", "-d", "--json"])?;
@@ -43,11 +46,15 @@ impl Fleet {
         Ok(fleet)
     }
 
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn ask(&self, args: &[&str]) -> Result<Value> {
         let output = Command::new(&self.grace)
             .args(args)
             .arg("--config")
-            .arg(self.dir.join("grace.toml"))
+            .arg(self.dir().join("grace.toml"))
             .stdin(Stdio::null())
             .output()?;
         if !output.status.success() {
@@ -84,23 +91,9 @@ impl Drop for Fleet {
         let _ = Command::new(&self.grace)
             .arg("down")
             .arg("--config")
-            .arg(self.dir.join("grace.toml"))
+            .arg(self.dir().join("grace.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status();
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
-}
-
-/// A new temporary directory that other users can read.
-pub fn scratch(name: &str) -> Result<PathBuf> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!(
-        "grace-bench-{name}-{}-{number}",
-        std::process::id()
-    ));
-    std::fs::create_dir_all(&dir)?;
-    Ok(dir)
 }

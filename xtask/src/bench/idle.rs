@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::fleet::Fleet;
-use super::row::Row;
+use super::row::{Figure, Spec, at_most};
 
-pub const ROWS: &[&str] = &["idle_mib", "idle_cpu_percent"];
+pub const ROWS: &[Spec] = &[
+    at_most("idle_mib", "MiB", "", 80.0),
+    at_most("idle_cpu_percent", "percent", "", 1.0),
+];
 
-pub fn measure(grace: &Path) -> Result<Vec<Row>> {
+pub fn measure(grace: &Path) -> Result<Vec<Figure>> {
     let fleet = Fleet::start(grace, 6, 0, 2)?;
     // What starting needs is over after a while.
     std::thread::sleep(Duration::from_secs(15));
@@ -32,24 +35,10 @@ pub fn measure(grace: &Path) -> Result<Vec<Row>> {
     let after: u64 = pids.iter().map(|pid| ticks(*pid)).sum::<Result<u64>>()?;
     // USER_HZ is 100 on every Linux that Grace runs on.
     let seconds = (after - before) as f64 / 100.0;
-    let row = |name, unit, ours, goal| Row {
-        name,
-        unit,
-        better: "lower",
-        ours,
-        peer: None,
-        peer_name: "",
-        goal: Some(goal),
-        goal_on: "ours",
-    };
+    let percent = 100.0 * seconds / begun.elapsed().as_secs_f64();
     Ok(vec![
-        row(ROWS[0], "MiB", kib as f64 / 1024.0, 80.0),
-        row(
-            ROWS[1],
-            "percent",
-            100.0 * seconds / begun.elapsed().as_secs_f64(),
-            1.0,
-        ),
+        Figure::alone(&ROWS[0], kib as f64 / 1024.0),
+        Figure::alone(&ROWS[1], percent),
     ])
 }
 

@@ -14,12 +14,28 @@ use serde_json::Value;
 use super::fleet::Fleet;
 use super::peer;
 use super::proxy::open_load;
-use super::row::{Row, median};
+use super::rounds::{Turn, interleaved, median};
+use super::row::{Figure, Spec, at_most, beside};
 
-pub const RESTART_ROWS: &[&str] = &["kill_to_serving_supervisord", "out_of_rotation_ms"];
-pub const LOAD_ROWS: &[&str] = &["kill_failed", "sigstop_failed", "sigstop_longest_ms"];
+pub const RESTART_ROWS: &[Spec] = &[
+    beside(
+        "kill_to_serving_supervisord",
+        "ms",
+        "lower",
+        "supervisord",
+        Some(1.0),
+    ),
+    at_most("out_of_rotation_ms", "ms", "", 10.0),
+];
+pub const LOAD_ROWS: &[Spec] = &[
+    at_most("kill_failed", "requests", "haproxy", 0.0),
+    at_most("sigstop_failed", "requests", "haproxy", 0.0),
+    at_most("sigstop_longest_ms", "ms", "haproxy", 1500.0),
+];
 
 const ROUNDS: usize = 7;
+/// Under load: each round is a third of the minute of kills and of the half minute of stops.
+const LOAD_ROUNDS: usize = 3;
 
 fn kill(signal: &str, pid: u32) -> Result<()> {
     let status = Command::new("kill")
@@ -57,7 +73,7 @@ fn back_after(port: u16, old: u32) -> Result<f64> {
     bail!("nobody serves on {port} 30 s after the kill")
 }
 
-pub fn restart(grace: &Path) -> Result<Vec<Row>> {
+pub fn restart(grace: &Path) -> Result<Vec<Figure>> {
     let fleet = Fleet::start(grace, 2, 0, 1)?;
     let supervisord = peer::supervisord(grace)?;
     let port: u16 = supervisord
@@ -66,41 +82,31 @@ pub fn restart(grace: &Path) -> Result<Vec<Row>> {
         .next()
         .context("no port")?
         .parse()?;
-    let (mut ours, mut theirs, mut out) = (vec![], vec![], vec![]);
-    for _ in 0..ROUNDS {
-        let (_, pid, own) = fleet
-            .instances()?
-            .into_iter()
-            .next()
-            .context("no instance")?;
-        ours.push(back_after(own, pid)?);
+    let ours = || {
+        let first = fleet.instances()?.into_iter().next();
+        let (_, pid, own) = first.context("no instance")?;
+        back_after(own, pid)
+    };
+    let theirs = || {
         let pid = serving(port).context("supervisord's worker does not serve")?;
-        theirs.push(back_after(port, pid)?);
+        back_after(port, pid)
+    };
+    let out = || {
+        // What the restarts of this round started is over.
         std::thread::sleep(Duration::from_secs(1));
-        out.push(out_of_rotation(&fleet)?);
+        let figure = out_of_rotation(&fleet)?;
         std::thread::sleep(Duration::from_secs(1));
-    }
+        Ok(figure)
+    };
+    let turns: &mut [Turn<'_, f64>] = &mut [Box::new(ours), Box::new(theirs), Box::new(out)];
+    let figures = interleaved(ROUNDS, turns)?;
+    let middle: Vec<f64> = figures
+        .into_iter()
+        .map(|mut all| median(&mut all))
+        .collect();
     Ok(vec![
-        Row {
-            name: RESTART_ROWS[0],
-            unit: "ms",
-            better: "lower",
-            ours: median(&mut ours),
-            peer: Some(median(&mut theirs)),
-            peer_name: "supervisord",
-            goal: Some(1.0),
-            goal_on: "ratio",
-        },
-        Row {
-            name: RESTART_ROWS[1],
-            unit: "ms",
-            better: "lower",
-            ours: median(&mut out),
-            peer: None,
-            peer_name: "",
-            goal: Some(10.0),
-            goal_on: "ours",
-        },
+        Figure::beside(&RESTART_ROWS[0], middle[0], middle[1]),
+        Figure::alone(&RESTART_ROWS[1], middle[2]),
     ])
 }
 
@@ -111,7 +117,7 @@ fn out_of_rotation(fleet: &Fleet) -> Result<f64> {
         .into_iter()
         .nth(1)
         .context("no second instance")?;
-    let socket = fleet.dir.join("state/run/proxy.sock");
+    let socket = fleet.dir().join("state/run/proxy.sock");
     let stats = || -> Result<Vec<Value>> {
         let mut stream = UnixStream::connect(&socket)?;
         stream.write_all(b"stats\n")?;
@@ -149,30 +155,10 @@ fn out_of_rotation(fleet: &Fleet) -> Result<f64> {
 }
 
 /// Two thousand requests a second of 30 ms each, six instances; one is killed every second for a
-/// minute, then one is stopped every four seconds for half a minute.
-pub fn under_load(grace: &Path) -> Result<Vec<Row>> {
+/// minute, and one is stopped every four seconds for half a minute, in rounds of a third of that
+/// each, ours and the peer's in turn.
+pub fn under_load(grace: &Path) -> Result<Vec<Figure>> {
     let fleet = Fleet::start(grace, 6, 30, 1)?;
-    let killed = disturbed(
-        grace,
-        &fleet,
-        &fleet.listen,
-        "KILL",
-        60,
-        Duration::from_secs(1),
-    )?;
-    let stopped = disturbed(
-        grace,
-        &fleet,
-        &fleet.listen,
-        "STOP",
-        30,
-        Duration::from_secs(4),
-    )?;
-    let figure = |report: &Value, key: &str| {
-        report[key]
-            .as_f64()
-            .with_context(|| format!("the load tells no {key}"))
-    };
     // HAProxy with retries in front of the same instances, which Grace restarts on the same ports.
     let ports: Vec<u16> = fleet
         .instances()?
@@ -180,80 +166,105 @@ pub fn under_load(grace: &Path) -> Result<Vec<Row>> {
         .map(|(_, _, port)| port)
         .collect();
     let haproxy = peer::haproxy(&ports, 1, true)?;
+    // Until its checks have seen every server.
     std::thread::sleep(Duration::from_secs(2));
-    let hap_killed = disturbed(
-        grace,
-        &fleet,
-        &haproxy.listen,
-        "KILL",
-        60,
-        Duration::from_secs(1),
-    )?;
-    let hap_stopped = disturbed(
-        grace,
-        &fleet,
-        &haproxy.listen,
-        "STOP",
-        30,
-        Duration::from_secs(4),
-    )?;
-    let row = |name, unit, ours, peer, goal| Row {
-        name,
-        unit,
-        better: "lower",
-        ours,
-        peer: Some(peer),
-        peer_name: "haproxy",
-        goal: Some(goal),
-        goal_on: "ours",
+    let (fleet, haproxy) = (&fleet, &haproxy);
+    let turn = |listen: &str, signal: &'static str, times: u32, every: u64| -> Turn<'_, Value> {
+        let listen = listen.to_owned();
+        Box::new(move || {
+            disturbed(
+                grace,
+                fleet,
+                &listen,
+                signal,
+                times,
+                Duration::from_secs(every),
+            )
+        })
     };
+    let reports = interleaved(
+        LOAD_ROUNDS,
+        &mut [
+            turn(&fleet.listen, "KILL", 20, 1),
+            turn(&haproxy.listen, "KILL", 20, 1),
+            turn(&fleet.listen, "STOP", 3, 4),
+            turn(&haproxy.listen, "STOP", 3, 4),
+        ],
+    )?;
     Ok(vec![
-        row(
-            LOAD_ROWS[0],
-            "requests",
-            figure(&killed, "failed")?,
-            figure(&hap_killed, "failed")?,
-            0.0,
-        ),
-        row(
-            LOAD_ROWS[1],
-            "requests",
-            figure(&stopped, "failed")?,
-            figure(&hap_stopped, "failed")?,
-            0.0,
-        ),
-        row(
-            LOAD_ROWS[2],
-            "ms",
-            figure(&stopped, "longest_ms")?,
-            figure(&hap_stopped, "longest_ms")?,
-            1500.0,
-        ),
+        Figure::beside(&LOAD_ROWS[0], failed(&reports[0])?, failed(&reports[1])?),
+        Figure::beside(&LOAD_ROWS[1], failed(&reports[2])?, failed(&reports[3])?),
+        Figure::beside(&LOAD_ROWS[2], longest(&reports[2])?, longest(&reports[3])?),
     ])
 }
 
+fn figures(reports: &[Value], key: &str) -> Result<Vec<f64>> {
+    let figure = |report: &Value| {
+        report[key]
+            .as_f64()
+            .with_context(|| format!("the load tells no {key}"))
+    };
+    reports.iter().map(figure).collect()
+}
+
+/// Of all rounds together: the row is about the whole minute, and a median of the rounds would
+/// hide a failed request.
+fn failed(reports: &[Value]) -> Result<f64> {
+    Ok(figures(reports, "failed")?.iter().sum())
+}
+
+/// Of all rounds, for the same reason.
+fn longest(reports: &[Value]) -> Result<f64> {
+    Ok(figures(reports, "longest_ms")?
+        .into_iter()
+        .fold(0.0, f64::max))
+}
+
+/// The load's report while one instance after another gets the signal, `times` in all.
 fn disturbed(
     grace: &Path,
     fleet: &Fleet,
     listen: &str,
     signal: &str,
-    seconds: u64,
+    times: u32,
     every: Duration,
 ) -> Result<Value> {
-    let (grace, listen) = (grace.to_owned(), listen.to_owned());
-    let load = std::thread::spawn(move || open_load(&grace, &listen, 2000, &format!("{seconds}s")));
+    // Two seconds before the first and three after the last.
+    let seconds = every.as_secs() * u64::from(times) + 5;
+    let load = {
+        let (grace, listen) = (grace.to_owned(), listen.to_owned());
+        std::thread::spawn(move || open_load(&grace, &listen, 2000, &format!("{seconds}s")))
+    };
     std::thread::sleep(Duration::from_secs(2));
     let begun = Instant::now();
-    let mut turn = 0;
-    while begun.elapsed() + every < Duration::from_secs(seconds.saturating_sub(3)) {
+    let disturb = |turn: u32| -> Result<()> {
         let instances = fleet.instances()?;
-        let (_, pid, _) = &instances[turn % instances.len()];
+        let (_, pid, _) = &instances[turn as usize % instances.len()];
         if *pid > 1 {
             kill(signal, *pid)?;
         }
-        turn += 1;
-        std::thread::sleep(every);
+        std::thread::sleep((every * (turn + 1)).saturating_sub(begun.elapsed()));
+        Ok(())
+    };
+    let done = (0..times).try_for_each(disturb);
+    // The load is ended before anything else is started, also after an error.
+    let report = load
+        .join()
+        .map_err(|_| anyhow::anyhow!("the load's thread ended badly"))?;
+    done.and(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failure_in_one_round_is_not_lost_in_a_median() {
+        let reports = [(0, 40.0), (1, 900.0), (0, 30.0)].map(
+            |(failed, longest)| serde_json::json!({ "failed": failed, "longest_ms": longest }),
+        );
+        assert!((failed(&reports).unwrap() - 1.0).abs() < 1e-9);
+        assert!((longest(&reports).unwrap() - 900.0).abs() < 1e-9);
+        assert!(failed(&[serde_json::json!({})]).is_err());
     }
-    load.join()
-        .map_err(|_| anyhow::anyhow!("the load's thread ended badly"))?
 }

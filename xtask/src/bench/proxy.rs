@@ -9,16 +9,27 @@ use serde_json::Value;
 
 use super::fleet::Fleet;
 use super::peer;
-use super::row::{Row, median};
+use super::rounds::{Turn, interleaved, median};
+use super::row::{Figure, Spec, beside};
 use crate::command::output;
 
-pub const ROWS: &[&str] = &["proxy_rps_haproxy", "proxy_rps_nginx", "proxy_p99_haproxy"];
+pub const ROWS: &[Spec] = &[
+    beside(
+        "proxy_rps_haproxy",
+        "requests/s",
+        "higher",
+        "haproxy",
+        Some(0.8),
+    ),
+    beside("proxy_rps_nginx", "requests/s", "higher", "nginx", None),
+    beside("proxy_p99_haproxy", "us", "lower", "haproxy", Some(1.25)),
+];
 
 const ROUNDS: usize = 5;
 /// Requests a second for the latency rows: about a tenth of what each can do.
 const RATE: u32 = 3000;
 
-pub fn measure(grace: &Path) -> Result<Vec<Row>> {
+pub fn measure(grace: &Path) -> Result<Vec<Figure>> {
     let wrk = peer::need("wrk", "wrk")?;
     let fleet = Fleet::start(grace, 2, 0, 1)?;
     let ports: Vec<u16> = fleet
@@ -52,39 +63,25 @@ pub fn measure(grace: &Path) -> Result<Vec<Row>> {
     for listen in [&fleet.listen, &haproxy.listen, &nginx.listen] {
         rps(listen)?;
     }
-    let (mut ours, mut hap, mut ngx, mut ours99, mut hap99) =
-        (vec![], vec![], vec![], vec![], vec![]);
-    for _ in 0..ROUNDS {
-        ours.push(rps(&fleet.listen)?);
-        hap.push(rps(&haproxy.listen)?);
-        ngx.push(rps(&nginx.listen)?);
-        ours99.push(p99(&fleet.listen)?);
-        hap99.push(p99(&haproxy.listen)?);
-    }
-    let ours = median(&mut ours);
-    let row = |name, peer, peer_name, goal| Row {
-        name,
-        unit: "requests/s",
-        better: "higher",
-        ours,
-        peer: Some(peer),
-        peer_name,
-        goal,
-        goal_on: "ratio",
-    };
+    let (rps, p99) = (&rps, &p99);
+    let figures = interleaved(
+        ROUNDS,
+        &mut [
+            Box::new(|| rps(&fleet.listen)) as Turn<'_, f64>,
+            Box::new(|| rps(&haproxy.listen)),
+            Box::new(|| rps(&nginx.listen)),
+            Box::new(|| p99(&fleet.listen)),
+            Box::new(|| p99(&haproxy.listen)),
+        ],
+    )?;
+    let middle: Vec<f64> = figures
+        .into_iter()
+        .map(|mut all| median(&mut all))
+        .collect();
     Ok(vec![
-        row(ROWS[0], median(&mut hap), "haproxy", Some(0.8)),
-        row(ROWS[1], median(&mut ngx), "nginx", None),
-        Row {
-            name: ROWS[2],
-            unit: "us",
-            better: "lower",
-            ours: median(&mut ours99),
-            peer: Some(median(&mut hap99)),
-            peer_name: "haproxy",
-            goal: Some(1.25),
-            goal_on: "ratio",
-        },
+        Figure::beside(&ROWS[0], middle[0], middle[1]),
+        Figure::beside(&ROWS[1], middle[0], middle[2]),
+        Figure::beside(&ROWS[2], middle[3], middle[4]),
     ])
 }
 

@@ -1,14 +1,26 @@
 //! What the plugin host adds to bare wasmtime on the same component bytes.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::row::Row;
+use super::row::{Figure, Spec, beside};
 use crate::command::{cargo, output};
 
-pub const ROWS: &[&str] = &["instantiate_wasmtime", "detector_call_wasmtime"];
+pub const ROWS: &[Spec] = &[
+    beside("instantiate_wasmtime", "us", "lower", "wasmtime", Some(1.5)),
+    beside(
+        "detector_call_wasmtime",
+        "us",
+        "lower",
+        "wasmtime",
+        Some(1.5),
+    ),
+];
 
-pub fn measure() -> Result<Vec<Row>> {
+/// The example measures both in interleaved rounds and prints medians.
+pub fn measure(_grace: &Path) -> Result<Vec<Figure>> {
     let text = output(cargo().args([
         "run",
         "--release",
@@ -20,22 +32,14 @@ pub fn measure() -> Result<Vec<Row>> {
     ]))?;
     let value: Value = serde_json::from_str(text.trim()).context("call_cost prints no JSON")?;
     ROWS.iter()
-        .map(|name| {
+        .map(|spec| {
+            let name = spec.name;
             let figure = |whose: &str| {
                 value[name][whose]
                     .as_f64()
                     .with_context(|| format!("no {name}.{whose}"))
             };
-            Ok(Row {
-                name,
-                unit: "us",
-                better: "lower",
-                ours: figure("ours")?,
-                peer: Some(figure("wasmtime")?),
-                peer_name: "wasmtime",
-                goal: Some(1.5),
-                goal_on: "ratio",
-            })
+            Ok(Figure::beside(spec, figure("ours")?, figure("wasmtime")?))
         })
         .collect()
 }

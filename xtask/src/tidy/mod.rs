@@ -1,6 +1,10 @@
 //! The house rules that a program can check: which crate may name which, which crate alone may
-//! name a library, where `unsafe` may stand, file heads and sizes, and that SPEC.md names only
-//! tests that exist.
+//! name a library, where `unsafe` may stand, file heads and sizes, what `deny.toml` allows, one
+//! target directory, and that SPEC.md names only tests that exist.
+
+mod deny;
+mod licence;
+mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["grace-model", "grace-plan", "grace-journal", "grace-ledger"],
     ),
     ("grace-api", &["grace-model", "grace-ledger"]),
-    ("grace-demo", &[]),
+    ("grace-demo", &["grace-os"]),
     ("grace-workers", &["grace-os"]),
     ("grace-needs", &[]),
     ("xtask", &[]),
@@ -81,6 +85,8 @@ pub fn check() -> Result<()> {
         source(file, &mut faults)?;
     }
     spec(&files, &mut faults)?;
+    deny::check(&mut faults)?;
+    place::one_target(&mut faults)?;
     faults.extend(missing(&root()));
     faults.extend(unpinned(&fs::read_to_string(root().join("Cargo.lock"))?));
     if faults.is_empty() {
@@ -170,6 +176,9 @@ fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
                 ));
             }
         }
+    }
+    if short.starts_with("tests/") {
+        faults.extend(place::fixed_ports(Path::new(&short), &text));
     }
     for (number, line) in text.lines().enumerate() {
         if line.ends_with(' ') || line.contains('\t') && !line.contains("\"") {
