@@ -51,8 +51,8 @@ pub struct Reader {
     open: Option<Open>,
     /// Number of the next frame in the whole journal, while it is known.
     sequence: Option<u64>,
-    /// A damaged end was looked through up to this length of the segment.
-    searched: u64,
+    /// Nothing whole is between these two offsets of the segment.
+    searched: (u64, u64),
 }
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Reader {
             cursor,
             open: None,
             sequence: None,
-            searched: 0,
+            searched: (0, 0),
         }
     }
 
@@ -134,8 +134,9 @@ impl Reader {
         if matches!(frame::decode(&rest), Frame::Whole { .. }) {
             return Ok(Step::Moved);
         }
-        let searched = self.cursor.offset.saturating_add(rest.len() as u64);
-        if searched > self.searched {
+        let offset = self.cursor.offset;
+        let searched = (offset, offset.saturating_add(rest.len() as u64));
+        if searched != self.searched {
             self.searched = searched;
             if let Some(skip) = frame::next_whole(&rest) {
                 self.cursor.offset = self.cursor.offset.saturating_add(skip as u64);
@@ -185,7 +186,7 @@ impl Reader {
             self.sequence = Some(header.first);
         }
         self.open = Some(Open { number, file });
-        self.searched = 0;
+        self.searched = (0, 0);
         Ok(Step::Moved)
     }
 
@@ -221,7 +222,7 @@ impl Reader {
             };
             self.sequence = Some(header.first);
             self.open = Some(Open { number, file });
-            self.searched = 0;
+            self.searched = (0, 0);
             return Ok(match dropped {
                 // Headers count whole frames: what was damaged is not among them.
                 Some(0) | None if damaged => Step::Entry(Entry::Gap {
