@@ -64,6 +64,8 @@ pub fn cargo_build(
 ) -> Result<Vec<PathBuf>> {
     let total = packages(&command)?.max(1);
     let begun = Instant::now();
+    // The first line of each build comes at once.
+    progress.last = None;
     command
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())

@@ -1,0 +1,7 @@
+//! The tests, by command.
+
+mod ci;
+mod demo;
+mod dist;
+mod plugins;
+mod suite;
