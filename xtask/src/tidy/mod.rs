@@ -1,10 +1,11 @@
 //! The house rules that a program can check: which crate may name which, which crate alone may
 //! name a library, where `unsafe` may stand, file heads and sizes, what `deny.toml` allows, one
-//! target directory, and that SPEC.md names only tests that exist.
+//! target directory, who reads the time of day, and that SPEC.md names only tests that exist.
 
 mod deny;
 mod licence;
 mod place;
+mod wall;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -177,6 +178,7 @@ fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
             }
         }
     }
+    faults.extend(wall::readers(&short, &text));
     if short.starts_with("tests/") {
         faults.extend(place::fixed_ports(Path::new(&short), &text));
     }
