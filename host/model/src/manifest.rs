@@ -18,7 +18,7 @@ pub struct Manifest {
     /// Capabilities it asks for; see `wit/README.md`.
     #[serde(default)]
     pub wants: Vec<String>,
-    /// Limits below the world's; more than the world's is refused.
+    /// Limits other than the world's; more than [`Limits::most`] is refused.
     #[serde(default)]
     pub limits: ManifestLimits,
     /// Settings the plugin reads through `config.get`. Numbers and flags become text.
@@ -98,8 +98,21 @@ pub struct Limits {
     pub output_bytes: u64,
 }
 
+/// The most linear memory of any world. A component of an interpreter starts at 12 to 16 MiB
+/// and grows with what it imports.
+const MOST_MEMORY: u64 = 128 << 20;
+
 impl Limits {
-    /// What a world allows at most, and gives when the manifest is silent.
+    /// What a world allows at most: what it gives, and more memory for who asks.
+    #[must_use]
+    pub fn most(world: World) -> Self {
+        Self {
+            memory_bytes: MOST_MEMORY,
+            ..Self::of(world)
+        }
+    }
+
+    /// What a world gives when the manifest is silent.
     #[must_use]
     pub fn of(world: World) -> Self {
         match world {

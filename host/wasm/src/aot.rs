@@ -217,3 +217,47 @@ pub fn precompile(wasm: &[u8]) -> Result<Vec<u8>, String> {
         })
         .map_err(|error| format!("{error:#}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An engine on a CPU without any extension of its architecture.
+    fn plain_cpu() -> Engine {
+        let mut config = tuning::code();
+        let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        config.target(&target).unwrap();
+        // SAFETY: what this CPU really has can only be more than nothing.
+        #[allow(unsafe_code)]
+        unsafe {
+            config.detect_host_feature(|_| Some(false));
+        }
+        Engine::new(&config).unwrap()
+    }
+
+    #[test]
+    fn the_precompiled_form_runs_on_a_cpu_without_extensions() {
+        // Arithmetic that extensions have instructions of their own for.
+        let wasm = br#"(component (core module
+            (func (export "f") (param i64 f64 v128) (result i64)
+                local.get 0 i64.popcnt local.get 0 i64.ctz i64.add
+                local.get 1 f64.ceil i64.trunc_sat_f64_s i64.add
+                local.get 2 local.get 2 i32x4.mul i64x2.extract_lane 0 i64.add)))"#;
+        let wasm = wat::parse_bytes(wasm).unwrap();
+        let engine = plain_cpu();
+        let shipped = precompile(&wasm).unwrap();
+        let hash = blake3::hash(&wasm).to_hex();
+        assert!(load_shipped(&engine, &hash, shipped.leak()).is_some());
+        // Whoever compiles for the CPU at hand makes something else, unless that one is as plain.
+        let here = Engine::new(&tuning::code()).unwrap();
+        let code = here.precompile_component(&wasm).unwrap();
+        // SAFETY: the bytes are what wasmtime's own compiler just gave.
+        #[allow(unsafe_code)]
+        let loaded = unsafe { Component::deserialize(&engine, code) };
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("sse4.1") {
+            let error = format!("{:#}", loaded.err().unwrap());
+            assert!(error.contains("feature"), "{error}");
+        }
+    }
+}

@@ -20,6 +20,13 @@ impl Wake for Unpark {
     }
 }
 
+/// Time that this thread has had a processor; none where the system does not tell.
+fn on_processor() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let ns = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(ns))
+}
+
 /// How it went.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Driven<T> {
@@ -27,6 +34,10 @@ pub struct Driven<T> {
     pub value: Option<T>,
     /// Time in which the future waited for something.
     pub waited: Duration,
+    /// Time in which the future had a processor, from when it did not end at once; none when it
+    /// did, or where the system does not tell. On a busy machine it is less than the time that
+    /// passed and was not waited.
+    pub ran: Option<Duration>,
 }
 
 /// Polls `future` on this thread until `deadline`. `on_wait` is called when
@@ -38,6 +49,8 @@ pub fn until<T, G>(
 ) -> Driven<T> {
     let (mut on_wait, mut _held) = (Some(on_wait), None);
     let mut waited = Duration::ZERO;
+    let mut before = None;
+    let ran = |before: Option<Duration>| Some(on_processor()?.saturating_sub(before?));
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -46,10 +59,12 @@ pub fn until<T, G>(
             return Driven {
                 value: Some(value),
                 waited,
+                ran: ran(before),
             };
         }
         if let Some(on_wait) = on_wait.take() {
             _held = Some(on_wait());
+            before = on_processor();
         }
         let begun = Instant::now();
         let left = deadline.saturating_duration_since(begun);
@@ -57,6 +72,7 @@ pub fn until<T, G>(
             return Driven {
                 value: None,
                 waited,
+                ran: ran(before),
             };
         }
         std::thread::park_timeout(left);
@@ -77,13 +93,36 @@ mod tests {
     }
 
     #[test]
+    fn a_future_that_computes_is_told_from_one_that_waits() {
+        let begun = Instant::now();
+        let deadline = begun + Duration::from_millis(200);
+        let busy = std::future::poll_fn(|context| {
+            let slice = Instant::now() + Duration::from_millis(1);
+            while Instant::now() < slice {}
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        let busy = until(deadline, busy, || ());
+        let idle = until(
+            Instant::now() + Duration::from_millis(50),
+            std::future::pending::<()>(),
+            || (),
+        );
+        if let (Some(busy), Some(idle)) = (busy.ran, idle.ran) {
+            assert!(busy > Duration::ZERO && busy <= begun.elapsed());
+            assert!(idle < Duration::from_millis(50), "{idle:?}");
+        }
+    }
+
+    #[test]
     fn a_future_that_is_ready_needs_no_time() {
         let driven = until(Instant::now(), std::future::ready(7), || ());
         assert_eq!(
             driven,
             Driven {
                 value: Some(7),
-                waited: Duration::ZERO
+                waited: Duration::ZERO,
+                ran: None,
             }
         );
     }

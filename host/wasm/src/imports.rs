@@ -141,7 +141,7 @@ fn remedy_for(package: &str, interface: &str, world: World) -> String {
     }
     match package {
         "grace:plugin" => "build it against grace:plugin@0.1.0 of this host".to_owned(),
-        "wasi:http" => "use `probe`, or a net:HOST:PORT grant with WASI sockets".to_owned(),
+        "wasi:http" => "use `probe`, or a net:HOST:PORT grant with WASI sockets; a JavaScript component leaves it out when it is built without the features http and fetch-event".to_owned(),
         _ => "remove the import; wit/README.md lists what a plugin may import".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 //! grows. Knows no world but through `model`.
 
 use grace_model::manifest::{Limits, ManifestLimits, World};
+use grace_model::port::CallFailure;
 use wasmtime::ResourceLimiter;
 
 /// Elements of all tables of a call together.
@@ -19,28 +20,28 @@ pub struct LimitError {
     pub problem: String,
 }
 
-/// What is enforced: the manifest's limits, each at most the world's.
+/// What is enforced: the manifest's limits, each at most what the world allows.
 pub fn resolve(world: World, asked: &ManifestLimits) -> Result<Limits, LimitError> {
-    let mut limits = Limits::of(world);
+    let (mut limits, most) = (Limits::of(world), Limits::most(world));
     if let Some(fuel) = asked.fuel {
-        limits.fuel = at_most("fuel", fuel, limits.fuel, world, &fuel.to_string())?;
+        limits.fuel = at_most("fuel", fuel, most.fuel, world, &fuel.to_string())?;
     }
     if let Some(text) = &asked.memory {
         let bytes = size(text).ok_or_else(|| LimitError {
             key: "memory",
             problem: format!("{text:?} is no size; write it like 16MiB, 512KiB or 65536B"),
         })?;
-        limits.memory_bytes = at_most("memory", bytes, limits.memory_bytes, world, text)?;
+        limits.memory_bytes = at_most("memory", bytes, most.memory_bytes, world, text)?;
     }
     if let Some(text) = &asked.wall {
         let ms = time_ms(text).ok_or_else(|| LimitError {
             key: "wall",
             problem: format!("{text:?} is no time; write it like 50ms, 2s or 1m"),
         })?;
-        limits.wall_ms = at_most("wall", ms, limits.wall_ms, world, text)?;
+        limits.wall_ms = at_most("wall", ms, most.wall_ms, world, text)?;
     }
     if let Some(calls) = asked.host_calls {
-        let most = u64::from(limits.host_calls);
+        let most = u64::from(most.host_calls);
         at_most(
             "host_calls",
             u64::from(calls).max(1),
@@ -51,6 +52,36 @@ pub fn resolve(world: World, asked: &ManifestLimits) -> Result<Limits, LimitErro
         limits.host_calls = calls;
     }
     Ok(limits)
+}
+
+/// How a plugin that failed so is given more, when there is more to give.
+pub fn remedy(failure: &CallFailure, limits: &Limits, world: World) -> Option<String> {
+    let most = Limits::most(world);
+    let (key, has, most, so) = match failure {
+        CallFailure::Memory(_) => (
+            "memory",
+            limits.memory_bytes,
+            most.memory_bytes,
+            "hold less",
+        ),
+        CallFailure::Fuel(_) => ("fuel", limits.fuel, most.fuel, "compute less"),
+        CallFailure::Deadline(_) => ("wall", limits.wall_ms, most.wall_ms, "take less time"),
+        _ => return None,
+    };
+    Some(if has < most {
+        let most = shown(key, most);
+        let value = if key == "fuel" {
+            most
+        } else {
+            format!("{most:?}")
+        };
+        format!("raise `{key}` under [limits] of its manifest, at most to {key} = {value}")
+    } else {
+        format!(
+            "it has the most that world {} allows; let it {so}",
+            world.word()
+        )
+    })
 }
 
 fn at_most(
@@ -206,9 +237,13 @@ mod tests {
 
     #[test]
     fn more_than_the_world_allows_is_refused_with_the_most_it_allows() {
-        let error = resolve(World::Detector, &asked("64MiB", "50ms")).expect_err("too much");
+        let error = resolve(World::Detector, &asked("129MiB", "50ms")).expect_err("too much");
         assert_eq!(error.key, "memory");
-        assert!(error.problem.contains("32MiB"), "{error}");
+        assert!(error.problem.contains("(128MiB)"), "{error}");
+        let more = resolve(World::Detector, &asked("128MiB", "50ms")).expect("who asks has it");
+        assert_eq!(more.memory_bytes, 128 << 20);
+        let silent = resolve(World::Detector, &ManifestLimits::default()).expect("nothing asked");
+        assert_eq!(silent.memory_bytes, 32 << 20);
         let error = resolve(World::Action, &asked("1MiB", "31s")).expect_err("too long");
         assert!(
             error.to_string().contains("limits.wall: 31s is more"),
@@ -230,6 +265,21 @@ mod tests {
             let error = resolve(World::Action, &asked(bad, "1s")).expect_err(bad);
             assert_eq!(error.key, "memory", "{bad}");
         }
+    }
+
+    #[test]
+    fn who_needs_more_is_told_where_to_write_it_and_how_much_there_is() {
+        let told =
+            |failure: CallFailure, limits: &Limits| remedy(&failure, limits, World::Detector);
+        let (of, most) = (Limits::of(World::Detector), Limits::most(World::Detector));
+        let memory = told(CallFailure::Memory(1), &of).expect("a way");
+        assert!(memory.ends_with("memory = \"128MiB\""), "{memory}");
+        assert!(told(CallFailure::Memory(1), &most).is_some_and(|it| it.contains("hold less")));
+        let fuel = told(CallFailure::Fuel(1), &Limits { fuel: 1, ..of }).expect("a way");
+        assert!(fuel.ends_with("fuel = 50000000"), "{fuel}");
+        let wall = told(CallFailure::Deadline(1), &Limits { wall_ms: 1, ..of }).expect("a way");
+        assert!(wall.ends_with("wall = \"100ms\""), "{wall}");
+        assert_eq!(told(CallFailure::Trap(String::new()), &of), None);
     }
 
     #[test]

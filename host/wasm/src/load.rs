@@ -21,6 +21,7 @@ use crate::bindings::detector::DetectorPre;
 use crate::engine::Machine;
 use crate::grant::{Capability, Operator};
 use crate::imports;
+use crate::limits;
 use crate::link;
 use crate::manifest::{Checked, check_manifest};
 use crate::plugin::{Code, Plugin};
@@ -323,6 +324,7 @@ fn resolve(granted: &[Capability], file: &Path) -> Result<WasiGrants, LoadError>
 
 /// The first call, before anybody depends on the plugin.
 fn try_once(plugin: &mut Plugin, file: &Path) -> Result<(), LoadError> {
+    let (limits, world) = (plugin.limits, plugin.world);
     let failed = |call: &str, failure: CallFailure| LoadError {
         passing: matches!(
             failure,
@@ -331,7 +333,9 @@ fn try_once(plugin: &mut Plugin, file: &Path) -> Result<(), LoadError> {
         ..LoadError::refused(
             file,
             format!("its first call ({call}) failed: {failure}"),
-            "correct it; `grace plugin test` runs it without a host",
+            limits::remedy(&failure, &limits, world).unwrap_or_else(|| {
+                "correct it; `grace plugin test` runs it without a host".to_owned()
+            }),
         )
     };
     match plugin.world {

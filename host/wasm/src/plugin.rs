@@ -25,7 +25,8 @@ use crate::wasi::{Wasi, WasiGrants};
 /// Fuel between two looks of the caller's thread at the clock: about a millisecond.
 const SLICE: u64 = 1_000_000;
 
-/// Who used less than this share of its fuel by its deadline did not run, or waited.
+/// Where the system does not tell how long a thread had a processor: who used less than this
+/// share of its fuel by its deadline did not run, or waited.
 const IDLE_SHARE: u64 = 20;
 
 /// Time for the first call of a plugin, whatever its own limit: it must not be refused because
@@ -296,9 +297,12 @@ impl Plugin {
             // not if the machine was so busy that the guest hardly ran.
             Err(CallFailure::Deadline(_)) => {
                 let half = wall / 2;
+                let ran = driven
+                    .ran
+                    .map_or_else(|| fuel >= self.limits.fuel / IDLE_SHARE, |ran| ran >= half);
                 wall_ms >= self.limits.wall_ms
                     && state.host.spent < half
-                    && (driven.waited >= half || fuel >= self.limits.fuel / IDLE_SHARE)
+                    && (driven.waited >= half || ran)
             }
             Err(failure) => failure.is_strike(),
             Ok(_) => false,

@@ -15,6 +15,7 @@ use grace_model::status::PluginView;
 
 use crate::engine::{EngineError, Machine};
 use crate::grant::Capability;
+use crate::limits;
 use crate::loader::Loader;
 use crate::plugin::Called;
 use crate::settings::Settings;
@@ -195,6 +196,9 @@ impl Registry {
         }
         let row = live.row.fetch_add(1, Ordering::Relaxed) + 1;
         if row >= self.strikes {
+            let (limits, world) = (&live.plugin.limits, live.plugin.world);
+            let more = limits::remedy(failure, limits, world)
+                .map_or_else(String::new, |more| format!("{more}; "));
             let remedy = if live.plugin.shipped {
                 format!(
                     "it is tried again when the healer restarts, or put a corrected {plugin}.wasm and {plugin}.toml into {}",
@@ -204,7 +208,7 @@ impl Registry {
                 "replace or touch it (or its manifest) to load it again".to_owned()
             };
             let why = format!(
-                "{}: disabled after {row} failures in a row, the last: {failure}; {remedy}",
+                "{}: disabled after {row} failures in a row, the last: {failure}; {more}{remedy}",
                 live.plugin.origin
             );
             if live.disabled.set(why.clone()).is_ok() {

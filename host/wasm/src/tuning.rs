@@ -3,15 +3,15 @@
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-/// Calls that may run at once. Few: each may hold a memory of 32 MiB, and a host makes a
-/// handful of calls at a time.
+/// Calls that may run at once. Few: each may hold a memory of 32 MiB, or 128 if its manifest
+/// asks, and a host makes a handful of calls at a time.
 pub const SLOTS: u32 = 16;
 
 /// Bytes of a slot that stay resident between calls, so that a reset needs no system call.
 const KEEP_RESIDENT: usize = 64 << 10;
 
 /// No world allows more memory than this.
-const MAX_MEMORY: usize = 32 << 20;
+const MAX_MEMORY: usize = 128 << 20;
 
 /// What compiled code depends on. What is compiled under these settings runs under them only.
 pub fn code() -> Config {

@@ -16,6 +16,7 @@ mod fixtures;
 mod grants;
 mod guests;
 mod hostile;
+mod languages;
 mod reload;
 mod shipped;
 mod wasi;
