@@ -45,8 +45,8 @@ pub fn config_with_missing_dirs(globals: &Globals) -> Result<Config, Problem> {
 
 /// Loads all plugins once, without a host.
 pub fn registry(config: &Config) -> Result<Arc<Registry>, Problem> {
-    if config.plugins.builtin && builtin::PLUGINS.is_empty() {
-        show::note(&format!("note: {}", builtin::NO_PLUGINS));
+    if let Some(what) = builtin::missing(builtin::PLUGINS, config.plugins.builtin) {
+        show::note(&format!("note: {what}"));
     }
     let mut settings = Settings::of(config, builtin::PLUGINS.to_vec());
     settings.watch = false;

@@ -4,6 +4,7 @@ mod bad_input;
 mod cli;
 mod commands;
 mod demo;
+mod dist;
 mod docs;
 mod fleet;
 mod healing;

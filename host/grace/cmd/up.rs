@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use grace_model::config::Config;
 
+use crate::builtin;
 use crate::config::{self, Surroundings};
 use crate::front::Front;
 use crate::place::Globals;
@@ -67,11 +68,10 @@ impl Up {
     }
 }
 
-/// A host without plugins heals nothing but dead processes, and must not be silent about it.
+/// Notes about what a host of this configuration will not have.
 pub fn say_what_is_missing(config: &Config) {
-    let none = crate::builtin::PLUGINS.is_empty();
-    if config.plugins.builtin && none {
-        crate::show::note(&format!("note: {}", crate::builtin::NO_PLUGINS));
+    if let Some(what) = builtin::missing(builtin::PLUGINS, config.plugins.builtin) {
+        crate::show::note(&format!("note: {what}"));
     }
     for service in &config.services {
         if let Some(what) = &service.root_because {

@@ -36,8 +36,8 @@ fn live(state: &Path) -> Result<()> {
             layout.config().display()
         )
     })?;
-    if config.plugins.builtin && builtin::PLUGINS.is_empty() {
-        tracing::warn!("{}", builtin::NO_PLUGINS);
+    if let Some(what) = builtin::missing(builtin::PLUGINS, config.plugins.builtin) {
+        tracing::warn!("{what}");
     }
     let settings = Settings {
         compiled: Some(grace_os::memory::give_back),

@@ -21,8 +21,8 @@ pub fn list(globals: &Globals) -> Outcome {
     let answer = Answer {
         plugins: views(globals)?,
     };
-    if answer.plugins.is_empty() && builtin::PLUGINS.is_empty() {
-        show::note(&format!("note: {}", builtin::NO_PLUGINS));
+    if let Some(what) = builtin::missing(builtin::PLUGINS, answer.plugins.is_empty()) {
+        show::note(&format!("note: {what}"));
     }
     show::either(globals.json, &answer, || {
         let mut table = Table::new(
