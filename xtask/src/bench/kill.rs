@@ -37,7 +37,7 @@ const ROUNDS: usize = 7;
 /// Under load: each round is a third of the minute of kills and of the half minute of stops.
 const LOAD_ROUNDS: usize = 3;
 
-fn kill(signal: &str, pid: u32) -> Result<()> {
+pub fn kill(signal: &str, pid: u32) -> Result<()> {
     let status = Command::new("kill")
         .arg(format!("-{signal}"))
         .arg(pid.to_string())

@@ -2,6 +2,7 @@
 //! the same machine in the same run, and prints medians. It judges nothing: goals are printed
 //! beside the figures, met or not.
 
+mod back;
 mod clone;
 mod fleet;
 mod idle;

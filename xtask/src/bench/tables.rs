@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::row::{Figure, Spec, at_most, beside};
-use super::{clone, idle, kill, proxy, wasm};
+use super::{back, clone, idle, kill, proxy, wasm};
 
 /// Measures the rows of a group with the given `grace`.
 pub type Measure = fn(&Path) -> Result<Vec<Figure>>;
@@ -43,6 +43,7 @@ pub const MAIN: Bench = Bench {
         group(proxy::ROWS, proxy::measure),
         group(kill::RESTART_ROWS, kill::restart),
         group(kill::LOAD_ROWS, kill::under_load),
+        group(back::ROWS, back::measure),
         group(wasm::ROWS, wasm::measure),
         group(idle::ROWS, idle::measure),
         group(clone::ROWS, clone::measure),
