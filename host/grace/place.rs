@@ -54,7 +54,8 @@ impl Globals {
         self.state.as_deref().map(absolute).transpose()
     }
 
-    /// Where the host's state is. Needs of the file no more than its `state`.
+    /// Where the host's state is. Needs of the file no more than its `state`. Without a file it is
+    /// the host of `grace run`, if this user has just one.
     pub fn layout(&self) -> Result<Layout, Problem> {
         if let Some(state) = self.given_state()? {
             return Ok(Layout::new(state));
@@ -65,13 +66,10 @@ impl Globals {
             Ok(state) => Ok(Layout::new(state)),
             // A file that cannot be read must not hide a host that runs.
             Err(_) if beside.join("VERSION").exists() => Ok(Layout::new(beside)),
-            Err(error) => Err(match error {
-                config::ConfigError::Unreadable { .. } if self.config.is_none() => Problem::new(
-                    format!("there is no {FILE_NAME} here ({})", file.display()),
-                    "name it with `--config FILE`, or the host's state with `--state DIR`",
-                ),
-                other => other.into(),
-            }),
+            Err(config::ConfigError::Unreadable { .. }) if self.config.is_none() => {
+                only_running(&file)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -83,6 +81,29 @@ impl Globals {
             return Err(crate::supervisor::not_up(&layout));
         }
         Ok(Client::new(&socket, HEALER))
+    }
+}
+
+/// The one host of `grace run` that this user has, when there is no file to name another.
+fn only_running(file: &Path) -> Result<Layout, Problem> {
+    let missing = format!("there is no {FILE_NAME} here ({})", file.display());
+    let running = crate::cmd::run::running();
+    match running.as_slice() {
+        [only] => Ok(Layout::new(only)),
+        [] => Err(Problem::new(
+            missing,
+            "name it with `--config FILE`, or the host's state with `--state DIR`",
+        )),
+        several => {
+            let all: Vec<String> = several
+                .iter()
+                .map(|state| format!("--state {}", state.display()))
+                .collect();
+            Err(Problem::new(
+                format!("{missing}, and several hosts of `grace run` are up"),
+                format!("name one: {}", all.join(", or ")),
+            ))
+        }
     }
 }
 

@@ -124,6 +124,52 @@ fn run_balances_and_restarts_a_program_without_a_file() {
 }
 
 #[test]
+fn a_host_of_run_is_found_without_a_file_while_it_is_the_only_one() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let marker = dir.path().display().to_string();
+    let here = |args: &[&str]| {
+        let mut command = std::process::Command::new(grace());
+        command
+            .args(args)
+            .env("TMPDIR", dir.path())
+            .current_dir(dir.path())
+            .stdin(Stdio::null());
+        command
+    };
+    let start = || {
+        let mut child = here(&["run", "--json", "--", "sleep", "600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("grace run");
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(child.stdout.take().expect("stdout"));
+        std::io::BufRead::read_line(&mut out, &mut line).expect("a line");
+        assert!(line.contains("\"ready\""), "{line}");
+        (child, out)
+    };
+    let status = || {
+        let output = here(&["status", "--json"]).output().expect("status");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    assert_eq!(status().0, Some(2));
+    let (mut one, _out) = start();
+    let (code, said) = status();
+    assert_eq!(code, Some(0), "{said}");
+    let (mut other, _other_out) = start();
+    let (code, said) = status();
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(said.matches("--state ").count(), 2, "{said}");
+    for child in [&mut one, &mut other] {
+        signal("TERM", child.id());
+        assert!(child.wait().expect("wait").success());
+    }
+    eventually("nothing is left", || pids_with_marker(&marker).is_empty());
+}
+
+#[test]
 fn a_worker_may_inherit_its_listening_socket() {
     let command = format!(
         "[{:?}, \"internal\", \"shop-worker\"]",

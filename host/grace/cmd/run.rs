@@ -1,6 +1,7 @@
 //! `grace run`: a host for one program, without a file.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +11,9 @@ use crate::config::{self, Surroundings};
 use crate::front::Front;
 use crate::place::Globals;
 use crate::problem::{OrProblem, Outcome, Problem};
+
+/// How the names of temporary state directories begin.
+const TEMPORARY: &str = "grace-run-";
 
 /// Balance and heal a program without a file
 #[derive(Debug, Args)]
@@ -117,12 +121,34 @@ pub fn name_of(program: &str) -> String {
     }
 }
 
+/// State directories of this user's hosts that `grace run` started and that still run.
+pub fn running() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY))
+        // Anybody may make a directory of this name; only one's own is believed.
+        .filter(|entry| {
+            fs::symlink_metadata(entry.path())
+                .is_ok_and(|meta| meta.is_dir() && meta.uid() == grace_os::user::effective_uid())
+        })
+        .map(|entry| entry.path())
+        .filter(|path| {
+            crate::supervisor::Alive::look(&grace_model::layout::Layout::new(path)).any()
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// A private directory of a name that is not taken; short, for sockets lie below it.
 fn temporary() -> Result<PathBuf, Problem> {
     use std::os::unix::fs::DirBuilderExt;
     let above = std::env::temp_dir();
     for number in 0..1_000 {
-        let path = above.join(format!("grace-run-{}-{number}", std::process::id()));
+        let path = above.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
