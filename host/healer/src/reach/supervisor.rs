@@ -70,7 +70,7 @@ impl Supervisor {
                 match line.receive(end)? {
                     Answer::Status(status) => return Ok(status),
                     Answer::Error { message } => return Err(std::io::Error::other(message)),
-                    Answer::Table(_) | Answer::Death { .. } | Answer::Reply { .. } => {}
+                    _ => {}
                 }
             }
         };
@@ -140,10 +140,7 @@ impl Supervisor {
                     return Ok(Ok(outcome));
                 }
                 Answer::Error { message } => return Ok(Err(message)),
-                Answer::Table(_)
-                | Answer::Death { .. }
-                | Answer::Reply { .. }
-                | Answer::Status(_) => {}
+                _ => {}
             }
         }
     }
