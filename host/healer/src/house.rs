@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use grace_ledger::{Ledger, LedgerError, Opened, Queries, Reader};
+use grace_ledger::{Ledger, Opened};
 use grace_model::config::Config;
-use grace_model::incident::IncidentState;
 use grace_model::layout::Layout;
-use grace_model::plugin::{Field, Finding, Severity};
 use grace_model::port::{HostViews, PluginHost};
 
 use crate::clock::{Clock, MachineClock};
@@ -19,14 +17,14 @@ use crate::files::Files;
 use crate::heal::Reach;
 use crate::heal::crew::Crew;
 use crate::heal::duty::Duty;
-use crate::heal::rules::{LEDGER_DAMAGED, Timing};
+use crate::heal::rules::Timing;
 use crate::heal::runner::Runner;
 use crate::heal::shelf::Shelf;
 use crate::judge::{Parts, Recognizer, Triggers};
 use crate::kernel::{House, KernelFailure, Pulse, Spec};
 use crate::reach::notify::LOG;
 use crate::reach::supervisor::Supervisor;
-use crate::signal::convert::HOST;
+use crate::record::{self, Record};
 use crate::views::Views;
 
 /// Runs get this long to notice the end before the process leaves them to the next one.
@@ -63,7 +61,10 @@ pub struct Healer {
     house: Arc<House>,
     views: Arc<Views>,
     crew: Arc<Crew>,
+    desk: Arc<Desk>,
     stop: Arc<AtomicBool>,
+    /// Why the ledger must be opened anew.
+    damaged: Arc<OnceLock<String>>,
 }
 
 /// Starts the healer. `playbooks`: those inside the binary, name and text.
@@ -102,7 +103,7 @@ pub fn start_with(
         Arc::clone(&clock),
         config.healing.reopen_ms,
     )?);
-    report_damage(&desk, &opened)?;
+    record::report(&desk, &opened)?;
     let files =
         Files::new(&config, &layout, Arc::clone(&ledger), Arc::clone(&clock)).map_err(|cause| {
             HealerError::File {
@@ -159,12 +160,20 @@ pub fn start_with(
         house,
         views,
         crew: Arc::clone(&crew),
+        desk: Arc::clone(&desk),
         stop,
+        damaged: Arc::new(OnceLock::new()),
     };
 
-    let (own_desk, path) = (Arc::clone(&desk), layout.ledger());
+    let own_record = Record {
+        desk: Arc::clone(&desk),
+        clock: Arc::clone(&built.clock),
+        timing,
+        unseen: AtomicBool::new(matches!(opened, Opened::Since { .. })),
+        damaged: Arc::clone(&built.damaged),
+    };
     built.kernel("ledger", 2, &[], move |pulse| {
-        verify_now_and_then(pulse, &own_desk, &path, timing.verify_ms);
+        own_record.live(pulse);
         Ok(())
     })?;
     let own_reach = Arc::clone(&reach);
@@ -281,6 +290,11 @@ impl Healer {
             if let Some(failure) = self.house.verdict() {
                 break Some(failure);
             }
+            if let Some(cause) = self.damaged.get() {
+                break Some(KernelFailure::Damaged {
+                    cause: cause.clone(),
+                });
+            }
             std::thread::sleep(Duration::from_millis(100));
         };
         self.end();
@@ -291,6 +305,10 @@ impl Healer {
         self.stop.store(true, Ordering::Release);
         self.house.stop();
         self.crew.leave(LEAVE);
+        // A clean end leaves one file. Somebody who reads just now costs nothing but that.
+        if let Err(e) = self.desk.ledger().fold() {
+            tracing::debug!(cause = %e, "the ledger's log stays beside it");
+        }
     }
 }
 
@@ -313,73 +331,4 @@ fn watch_fleet(pulse: &Pulse, reach: &Reach, every_ms: u64) {
         let rest_ms = if awaited && begins { SOON_MS.min(every_ms) } else { every_ms };
         pulse.rest(Duration::from_millis(rest_ms));
     }
-}
-
-/// The kernel `ledger`: recomputes the whole chain now and then, from a connection of its own.
-fn verify_now_and_then(pulse: &Pulse, desk: &Desk, path: &std::path::Path, every_ms: u64) {
-    let mut waited_ms = 0;
-    while !pulse.stopping() {
-        pulse.rest(Duration::from_secs(1));
-        waited_ms += 1_000;
-        if waited_ms < every_ms {
-            continue;
-        }
-        waited_ms = 0;
-        match Reader::open(path).and_then(|reader| reader.verify()) {
-            Ok(entries) => pulse.worked(entries),
-            Err(e @ (LedgerError::Broken(_) | LedgerError::Damaged(_))) => {
-                tracing::error!(cause = %e, "the ledger does not verify");
-                if let Err(e) = open_damage(desk, &e.to_string(), Vec::new()) {
-                    tracing::error!(cause = %e, "and its damage could not be written");
-                }
-            }
-            Err(e) => tracing::warn!(cause = %e, "the ledger could not be verified now"),
-        }
-    }
-}
-
-fn report_damage(desk: &Desk, opened: &Opened) -> Result<()> {
-    match opened {
-        Opened::Fresh => tracing::info!("a new ledger"),
-        Opened::Verified { entries } => tracing::info!(entries, "the ledger verifies"),
-        Opened::Salvaged {
-            damaged,
-            kept,
-            salvaged,
-            reason,
-        } => {
-            let damaged = damaged.display().to_string();
-            tracing::error!(damaged, kept, salvaged, reason, "the ledger was damaged");
-            let evidence = vec![
-                Field::new("damaged", damaged),
-                Field::new("kept", *kept),
-                Field::new("salvaged", *salvaged),
-            ];
-            open_damage(desk, reason, evidence)?;
-        }
-    }
-    Ok(())
-}
-
-/// An incident that no playbook heals: what is lost, only a person can judge.
-fn open_damage(desk: &Desk, reason: &str, evidence: Vec<Field>) -> Result<()> {
-    let finding = Finding {
-        kind: LEDGER_DAMAGED.to_owned(),
-        target: HOST.to_owned(),
-        severity: Severity::Critical,
-        confidence_permille: 1_000,
-        summary: format!("the ledger was damaged: {reason}; the damaged file is kept"),
-        cause: "the ledger does not verify".to_owned(),
-        evidence,
-    };
-    desk.change(|draft| {
-        let taken = draft.take(HOST, "ledger", &finding)?;
-        let id = taken.incident().clone();
-        let state = draft.get(&id).map(|incident| incident.state);
-        if state.is_some_and(|state| state.may_become(IncidentState::Escalated)) {
-            let why = "what was lost only a person can judge";
-            draft.become_(&id, IncidentState::Escalated, why)?;
-        }
-        Ok(())
-    })
 }

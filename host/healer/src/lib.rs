@@ -12,6 +12,7 @@ mod house;
 mod judge;
 mod kernel;
 mod reach;
+mod record;
 mod signal;
 mod views;
 

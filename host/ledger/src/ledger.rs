@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value;
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::anchor;
 use crate::entry::GENESIS;
 use crate::head::{self, Head, HeadFile, with_suffix};
-use crate::read::{PATIENCE, Queries};
-use crate::schema::{HEAD, META};
+use crate::read::{PATIENCE, Queries, Reader};
+use crate::schema::HEAD;
 use crate::tx::Tx;
 use crate::verify::{State, inspect};
-use crate::{LedgerError, Result, salvage, schema};
+use crate::{LedgerError, Result, salvage, schema, verify};
 
 /// How long another holder of the lock may take to let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -27,8 +28,16 @@ pub enum Opened {
     Fresh,
     /// All of it verified.
     Verified {
-        /// Number of entries.
+        /// Number of the last entry.
         entries: u64,
+    },
+    /// What is behind the mark of the last full verification verified; what is before it was
+    /// verified then, and is to be again soon: [`Ledger::mark_verified`].
+    Since {
+        /// Number of the last entry.
+        entries: u64,
+        /// Number of the marked entry.
+        mark: u64,
     },
     /// It was damaged. The file is kept, a new ledger has begun.
     Salvaged {
@@ -56,7 +65,8 @@ struct Writer {
 }
 
 impl Ledger {
-    /// Opens the ledger at `path`, or makes one, and verifies all of it.
+    /// Opens the ledger at `path`, or makes one, and verifies all of it, or of a long one what is
+    /// behind the mark.
     ///
     /// Beside it lie `PATH-lock`, `PATH-head` (the witness of the last entry)
     /// and SQLite's `PATH-wal` and `PATH-shm`.
@@ -68,7 +78,14 @@ impl Ledger {
         salvage::finish_interrupted(path)?;
         let opened = match inspect(path)? {
             State::Empty => Opened::Fresh,
-            State::Whole { entries } => Opened::Verified { entries },
+            State::Whole {
+                entries,
+                mark: None,
+            } => Opened::Verified { entries },
+            State::Whole {
+                entries,
+                mark: Some(mark),
+            } => Opened::Since { entries, mark },
             State::Damaged(broken) => salvage::salvage(path, &broken)?,
         };
         let connection = connect(path)?;
@@ -106,6 +123,45 @@ impl Ledger {
             writer.head_file.note(&head);
         }
         Ok(answer)
+    }
+
+    /// Verifies all of it beside the writer, and marks how far that was, so that the next open
+    /// need not look there again. When it does not verify, there is no mark any more, and the next
+    /// open salvages. Answers with the number of the last entry.
+    ///
+    /// # Errors
+    /// [`LedgerError::Broken`] or [`LedgerError::Damaged`] when it does not verify.
+    pub fn mark_verified(&self) -> Result<u64> {
+        let path = self.with(|c| Ok(PathBuf::from(c.path().unwrap_or_default())))?;
+        let verified = Reader::open(&path).and_then(|reader| {
+            let seq = reader.verify()?;
+            let hash = reader.with(|c| Ok(verify::hash_of(c, seq)?))?;
+            Ok(hash.map(|hash| Head { seq, hash }))
+        });
+        match verified {
+            Ok(head) => {
+                if let Some(head) = &head {
+                    self.with(|c| Ok(anchor::set_mark(c, head)?))?;
+                }
+                Ok(head.map_or(0, |head| head.seq))
+            }
+            Err(error @ (LedgerError::Broken(_) | LedgerError::Damaged(_))) => {
+                self.with(|c| Ok(anchor::clear_mark(c)?))?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Brings the log into the file, so that the file alone is the ledger. For a clean end.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] while somebody reads; nothing is lost then.
+    pub fn fold(&self) -> Result<()> {
+        let busy: bool = self.with(|c| {
+            Ok(c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?)
+        })?;
+        if busy { Err(LedgerError::Busy) } else { Ok(()) }
     }
 
     /// Limits the database to so many pages, to fill it up without filling a disk.
@@ -176,8 +232,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection> {
 pub(crate) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let made = schema::create(connection).and_then(|()| {
-        let version = Value::Text(schema::VERSION.to_string());
-        META.put(connection, vec![Value::Text("version".to_owned()), version])?;
+        schema::set_first_version(connection)?;
         let genesis = Value::Text(GENESIS.to_owned());
         HEAD.put(
             connection,

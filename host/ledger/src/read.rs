@@ -213,7 +213,7 @@ pub trait Queries {
         self.with(|c| json_of(c, "SELECT json FROM memory WHERE key = ?1", key))
     }
 
-    /// Number of entries.
+    /// Number of the last entry; those that were let go are counted.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -227,7 +227,7 @@ pub trait Queries {
         })
     }
 
-    /// Recomputes every hash and checksum. Answers with the number of entries.
+    /// Recomputes every hash and checksum. Answers with the number of the last entry.
     ///
     /// # Errors
     /// [`LedgerError::Broken`] with the first entry that cannot be trusted.
@@ -237,7 +237,7 @@ pub trait Queries {
             let claim = c
                 .path()
                 .and_then(|path| head::claim(&head::path_of(Path::new(path))));
-            verify::check(c, claim.as_ref())
+            verify::check(c, claim.as_ref(), None)
         })
     }
 }

@@ -12,14 +12,15 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::entry::{GENESIS, LEDGER_DAMAGED, Row, SALVAGED};
+use crate::anchor::{self, PRUNED};
+use crate::entry::{LEDGER_DAMAGED, Row, SALVAGED};
 use crate::error::{Broken, LedgerError, speaks_of_damage};
 use crate::head::{self, Head, HeadFile, with_suffix};
 use crate::ledger::{Opened, connect, create, write};
 use crate::read::{ENTRY, entry_row, open_read_only};
 use crate::schema::{CARRIED, COUNTERS, INCIDENTS, StateTable};
 use crate::tx::{Tx, number_in};
-use crate::verify::{does_not_follow, noted_head};
+use crate::verify::{does_not_follow, let_go, noted_head};
 
 /// The files of a database beside the database itself.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-head"];
@@ -76,7 +77,7 @@ struct Carried {
 }
 
 fn carry(old: &Old, tx: &mut Tx<'_>, damaged: &Path, broken: &Broken, now: u64) -> Result<Carried> {
-    let kept = old.carry_prefix(tx)?;
+    let (kept, anchor) = old.carry_prefix(tx)?;
     let rest = old.sound_entries_behind(kept)?;
     let last_sound = rest.last_key_value().map_or(kept, |(seq, _)| *seq);
     let last_known = old.last_known.max(last_sound);
@@ -95,6 +96,12 @@ fn carry(old: &Old, tx: &mut Tx<'_>, damaged: &Path, broken: &Broken, now: u64) 
         "state_rows_lost": rows_lost,
     });
     tx.append(LEDGER_DAMAGED, None, now, &body)?;
+    if anchor.seq > 0 {
+        // The entry that told of it may be behind the damage, where no place is proven.
+        let body = json!({ "through": anchor.seq, "hash": anchor.hash, "entries": 0,
+                           "why": "taken over from the damaged ledger" });
+        tx.append(PRUNED, None, now, &body)?;
+    }
     for row in rest.into_values() {
         let incident = row.incident.map(IncidentId);
         let content: Value = serde_json::from_str(&row.body).unwrap_or(Value::String(row.body));
@@ -141,12 +148,24 @@ impl Old {
         Ok(row.filter(|row| row.seq == seq && row.hash == row.computed_hash()))
     }
 
-    /// Copies entries for as long as the chain holds.
-    fn carry_prefix(&self, tx: &mut Tx<'_>) -> Result<u64> {
-        let mut last = Head {
-            seq: 0,
-            hash: GENESIS.to_owned(),
+    /// Copies entries for as long as the chain holds. Answers with the last one, and with what
+    /// the chain begins behind.
+    fn carry_prefix(&self, tx: &mut Tx<'_>) -> Result<(u64, Head)> {
+        // Behind what was let go, if that can still be read.
+        let noted = match &self.connection {
+            Some(connection) => absent_if_damaged(anchor::anchor(connection))?.flatten(),
+            None => None,
         };
+        let mut last = anchor::beginning();
+        if let Some(anchor) = noted.filter(|anchor| anchor.seq > 0)
+            && let Some(first) = self.entry(anchor.seq + 1)?
+            && does_not_follow(&first, &anchor).is_none()
+            && self.tells_of(&anchor)?
+        {
+            tx.begin_behind(&anchor)?;
+            last = anchor;
+        }
+        let begin = last.clone();
         while let Some(row) = self.entry(last.seq + 1)? {
             if does_not_follow(&row, &last).is_some() {
                 break;
@@ -157,7 +176,21 @@ impl Old {
             };
             tx.insert(row)?;
         }
-        Ok(last.seq)
+        Ok((last.seq, begin))
+    }
+
+    /// Whether an entry tells of those that were let go up to here.
+    fn tells_of(&self, anchor: &Head) -> Result<bool> {
+        let Some(connection) = &self.connection else {
+            return Ok(false);
+        };
+        let last = connection
+            .prepare_cached(&format!("{ENTRY} WHERE kind = ?1 ORDER BY seq DESC LIMIT 1"))
+            .and_then(|mut statement| statement.query_row([PRUNED], entry_row).optional());
+        let last = absent_if_damaged(last)?.flatten();
+        Ok(last.is_some_and(|row| {
+            row.hash == row.computed_hash() && let_go(&row.body).as_ref() == Some(anchor)
+        }))
     }
 
     /// All entries behind number `kept` whose own hash holds: from the front, from the back,

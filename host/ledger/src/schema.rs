@@ -6,8 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::entry::row_sum;
 
-/// Version of the schema below.
-pub(crate) const VERSION: u32 = 1;
+/// Version of the schema below. 1 has no anchor: its chain begins at the beginning.
+pub(crate) const VERSION: u32 = 2;
+/// What a ledger is as long as nothing was let go, so that an earlier Grace can open it.
+const WHOLE: u32 = 1;
 
 /// A table whose rows carry a checksum of their own in the column `sum`.
 pub(crate) struct StateTable {
@@ -166,6 +168,21 @@ CREATE VIEW cursor_list AS -- how far each process's journal was read
 /// Makes everything, inside the caller's transaction.
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(DDL)
+}
+
+/// Notes the version of a new ledger.
+pub(crate) fn set_first_version(connection: &Connection) -> rusqlite::Result<()> {
+    put_version(connection, WHOLE)
+}
+
+/// Notes that an earlier Grace would not understand it any more.
+pub(crate) fn set_version(connection: &Connection) -> rusqlite::Result<()> {
+    put_version(connection, VERSION)
+}
+
+fn put_version(connection: &Connection, version: u32) -> rusqlite::Result<()> {
+    let value = Value::Text(version.to_string());
+    META.put(connection, vec![Value::Text("version".to_owned()), value])
 }
 
 /// Whether there is any table at all.

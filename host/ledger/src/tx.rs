@@ -79,6 +79,14 @@ impl<'c> Tx<'c> {
         self.insert(row)
     }
 
+    /// The chain of a ledger that is still empty begins behind `anchor`.
+    pub(crate) fn begin_behind(&mut self, anchor: &Head) -> Result<()> {
+        crate::anchor::set_anchor(self.connection, anchor)?;
+        crate::schema::set_version(self.connection)?;
+        self.head = anchor.clone();
+        Ok(())
+    }
+
     /// Adds a row whose place in the chain is already known to be right.
     pub(crate) fn insert(&mut self, row: Row) -> Result<u64> {
         let sql = "INSERT INTO entries (seq, at, kind, incident, body, prev, hash)

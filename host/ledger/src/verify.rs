@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use crate::entry::{GENESIS, Row};
+use crate::anchor::{self, PRUNED};
+use crate::entry::Row;
 use crate::error::{Broken, LedgerError, speaks_of_damage};
 use crate::head::{self, Head};
 use crate::read::{ENTRY, entry_row, open_read_only};
@@ -17,7 +18,12 @@ pub(crate) enum State {
     /// Nothing was ever acknowledged.
     Empty,
     /// All of it verifies.
-    Whole { entries: u64 },
+    Whole {
+        /// Number of the last entry.
+        entries: u64,
+        /// What is up to here was not looked at.
+        mark: Option<u64>,
+    },
     /// Something does not.
     Damaged(Broken),
 }
@@ -52,7 +58,9 @@ pub(crate) fn inspect(path: &Path) -> Result<State, LedgerError> {
         if claim.is_none() && never_written(&connection).map_err(judge)? {
             return Ok(State::Empty);
         }
-        check(&connection, claim.as_ref()).map(|entries| State::Whole { entries })
+        let from = trusted(&connection).map_err(judge)?;
+        let mark = from.as_ref().map(|mark| mark.seq);
+        check(&connection, claim.as_ref(), from).map(|entries| State::Whole { entries, mark })
     });
     match judged {
         Err(LedgerError::Broken(broken)) => Ok(State::Damaged(broken)),
@@ -60,22 +68,60 @@ pub(crate) fn inspect(path: &Path) -> Result<State, LedgerError> {
     }
 }
 
-/// Recomputes everything; answers with the number of entries.
-pub(crate) fn check(connection: &Connection, claim: Option<&Head>) -> Result<u64, LedgerError> {
+/// Shorter ledgers are verified whole: it takes a moment.
+const SHORT: u64 = 20_000;
+
+/// The mark of a ledger that is long enough before it. A mark must be an entry's own hash: one
+/// that is not is as good as none.
+fn trusted(connection: &Connection) -> rusqlite::Result<Option<Head>> {
+    let (Some(mark), Some(anchor)) = (anchor::mark(connection)?, anchor::anchor(connection)?)
+    else {
+        return Ok(None);
+    };
+    if mark.seq < anchor.seq + SHORT {
+        return Ok(None);
+    }
+    let held = hash_of(connection, mark.seq)?;
+    Ok((held.as_deref() == Some(mark.hash.as_str())).then_some(mark))
+}
+
+/// Recomputes everything, or what is behind `mark`; answers with the number of the last entry.
+pub(crate) fn check(
+    connection: &Connection,
+    claim: Option<&Head>,
+    mark: Option<Head>,
+) -> Result<u64, LedgerError> {
     // One snapshot for all parts. A savepoint, because a transaction may be open already.
     connection
         .execute_batch("SAVEPOINT verify")
         .map_err(judge)?;
-    let checked = parts(connection, claim);
+    let checked = parts(connection, claim, mark);
     let released = connection.execute_batch("RELEASE verify").map_err(judge);
     checked.and_then(|entries| released.map(|()| entries))
 }
 
-fn parts(connection: &Connection, claim: Option<&Head>) -> Result<u64, LedgerError> {
+fn parts(
+    connection: &Connection,
+    claim: Option<&Head>,
+    mark: Option<Head>,
+) -> Result<u64, LedgerError> {
     version(connection)?;
-    let chain = chain(connection)?;
+    let anchor = anchor::anchor(connection).map_err(judge)?.ok_or_else(|| Broken {
+        seq: 1,
+        reason: "the note of what was let go is unreadable".to_owned(),
+    })?;
+    let whole = mark.is_none();
+    let chain = chain(connection, mark.unwrap_or_else(|| anchor.clone()))?;
     let last = chain.last;
     let behind = last.seq + 1;
+    let unfounded = || {
+        whole && anchor.seq > 0 && chain.let_go.as_ref() != Some(&anchor)
+    };
+    if chain.broken.is_none() && unfounded() {
+        let reason = "no entry tells of those that are missing before it".to_owned();
+        let seq = anchor.seq + 1;
+        return Err(Broken { seq, reason }.into());
+    }
     if let Some(reason) = chain.broken {
         return Err(Broken {
             seq: behind,
@@ -105,7 +151,7 @@ fn parts(connection: &Connection, claim: Option<&Head>) -> Result<u64, LedgerErr
             let lost = claim.seq - last.seq;
             return Err(wrong(format!("the last {lost} entries are missing")));
         }
-        if claim.seq > 0 && held.as_deref() != Some(claim.hash.as_str()) {
+        if claim.seq > anchor.seq && held.as_deref() != Some(claim.hash.as_str()) {
             return Err(wrong(format!(
                 "entry {} is not the one that was acknowledged",
                 claim.seq
@@ -117,7 +163,7 @@ fn parts(connection: &Connection, claim: Option<&Head>) -> Result<u64, LedgerErr
             return Err(wrong(reason));
         }
     }
-    if let Some(reason) = structure(connection).map_err(judge)? {
+    if whole && let Some(reason) = structure(connection).map_err(judge)? {
         return Err(wrong(reason));
     }
     Ok(last.seq)
@@ -126,40 +172,60 @@ fn parts(connection: &Connection, claim: Option<&Head>) -> Result<u64, LedgerErr
 struct Chain {
     /// The last entry up to which everything holds.
     last: Head,
+    /// What the last entry that tells of let go ones says.
+    let_go: Option<Head>,
     /// Why the next one does not.
     broken: Option<String>,
 }
 
-fn chain(connection: &Connection) -> Result<Chain, LedgerError> {
-    let mut last = Head {
-        seq: 0,
-        hash: GENESIS.to_owned(),
+fn chain(connection: &Connection, from: Head) -> Result<Chain, LedgerError> {
+    let mut chain = Chain {
+        last: from,
+        let_go: None,
+        broken: None,
     };
-    let broken = walk(connection, &mut last);
-    match broken {
-        Ok(broken) => Ok(Chain { last, broken }),
-        Err(error) if speaks_of_damage(&error) => Ok(Chain {
-            last,
-            broken: Some(error.to_string()),
-        }),
-        Err(error) => Err(error.into()),
-    }
+    chain.broken = match walk(connection, &mut chain) {
+        Ok(broken) => broken,
+        Err(error) if speaks_of_damage(&error) => Some(error.to_string()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(chain)
 }
 
-fn walk(connection: &Connection, last: &mut Head) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection.prepare(&format!("{ENTRY} ORDER BY seq"))?;
-    let mut rows = statement.query([])?;
+fn walk(connection: &Connection, chain: &mut Chain) -> rusqlite::Result<Option<String>> {
+    // From the very first row when everything is looked at, so that one before the beginning is
+    // noticed too. SQLite's numbers may be negative.
+    let whole = anchor::anchor(connection)?.is_some_and(|anchor| anchor.seq == chain.last.seq);
+    let from = if whole {
+        i64::MIN
+    } else {
+        i64::try_from(chain.last.seq).unwrap_or(i64::MAX)
+    };
+    let mut statement = connection.prepare(&format!("{ENTRY} WHERE seq > ?1 ORDER BY seq"))?;
+    let mut rows = statement.query([from])?;
     while let Some(row) = rows.next()? {
         let row = entry_row(row)?;
-        if let Some(reason) = does_not_follow(&row, last) {
+        if let Some(reason) = does_not_follow(&row, &chain.last) {
             return Ok(Some(reason));
         }
-        *last = Head {
+        if row.kind == PRUNED {
+            chain.let_go = let_go(&row.body);
+        }
+        chain.last = Head {
             seq: row.seq,
             hash: row.hash,
         };
     }
     Ok(None)
+}
+
+/// What an entry of the kind [`PRUNED`] says of the last entry that went.
+pub(crate) fn let_go(body: &str) -> Option<Head> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    Some(Head {
+        seq: body.get("through")?.as_u64()?,
+        hash: body.get("hash")?.as_str()?.to_owned(),
+    })
 }
 
 /// Why `row` is not what comes after `last`.
@@ -218,7 +284,7 @@ pub(crate) fn noted_head(connection: &Connection) -> rusqlite::Result<Option<Hea
     Ok(noted)
 }
 
-fn hash_of(connection: &Connection, seq: u64) -> rusqlite::Result<Option<String>> {
+pub(crate) fn hash_of(connection: &Connection, seq: u64) -> rusqlite::Result<Option<String>> {
     use rusqlite::OptionalExtension;
     connection
         .query_row("SELECT hash FROM entries WHERE seq = ?1", [seq], |row| {

@@ -12,4 +12,5 @@ mod contents;
 mod crash;
 mod damage;
 mod disk;
+mod retention;
 mod sample;

@@ -32,11 +32,13 @@ pub struct Changes {
     pub(super) incidents: BTreeMap<u64, Incident>,
     pub(super) times: HashMap<IncidentId, Times>,
     pub(super) related: Vec<(IncidentId, String)>,
+    /// Incidents that the ledger let go.
+    pub(super) gone: Vec<IncidentId>,
 }
 
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
-        self.incidents.is_empty() && self.related.is_empty()
+        self.incidents.is_empty() && self.related.is_empty() && self.gone.is_empty()
     }
 }
 
@@ -128,6 +130,12 @@ impl Board {
                 self.related.remove(&incident.id);
             }
             self.put(incident);
+        }
+        for id in changes.gone {
+            self.times.remove(&id);
+            self.related.remove(&id);
+            self.incidents.remove(&number(&id));
+            self.latest.retain(|_, latest| *latest != id);
         }
     }
 

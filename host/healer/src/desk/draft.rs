@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use grace_ledger::Tx;
+use grace_ledger::{Pruned, Retention, Tx};
 use grace_model::TimestampMs;
 use grace_model::id::IncidentId;
 use grace_model::incident::{Incident, IncidentState};
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::board::{Board, Changes, Times, in_work, number, overlap};
 use super::signature;
 use crate::error::{HealerError, Result};
+use crate::heal::rules::COOLDOWN;
 
 /// A change in work.
 pub struct Draft<'d, 'c> {
@@ -25,6 +26,7 @@ pub struct Draft<'d, 'c> {
     incidents: BTreeMap<u64, Incident>,
     times: HashMap<IncidentId, Times>,
     related: Vec<(IncidentId, String)>,
+    gone: Vec<IncidentId>,
 }
 
 /// What became of a finding.
@@ -67,7 +69,25 @@ impl<'d, 'c> Draft<'d, 'c> {
             incidents: BTreeMap::new(),
             times: HashMap::new(),
             related: Vec::new(),
+            gone: Vec::new(),
         }
+    }
+
+    /// Lets go what the ledger need not keep, with what is remembered of the incidents in it.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub fn let_go(&mut self, keep: &Retention) -> Result<Option<Pruned>> {
+        let pruned = self.tx.prune(keep, self.wall)?;
+        if let Some(pruned) = &pruned {
+            for id in &pruned.incidents {
+                // What was done for it, by the operations of its runs.
+                self.tx.forget(&format!("op:{id}/"))?;
+            }
+            self.tx.forget_below(COOLDOWN, keep.before)?;
+            self.gone.extend(pruned.incidents.iter().cloned());
+        }
+        Ok(pruned)
     }
 
     /// The transaction, for what lies beside incidents.
@@ -226,6 +246,7 @@ impl<'d, 'c> Draft<'d, 'c> {
             incidents: self.incidents,
             times: self.times,
             related: self.related,
+            gone: self.gone,
         })
     }
 

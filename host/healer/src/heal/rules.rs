@@ -23,6 +23,12 @@ pub struct Timing {
     pub fleet_ms: u64,
     /// Between two verifications of the whole ledger.
     pub verify_ms: u64,
+    /// Between two looks at what the ledger may let go.
+    pub prune_ms: u64,
+    /// It keeps entries for so long.
+    pub keep_ms: u64,
+    /// And not more than this.
+    pub max_bytes: u64,
 }
 
 impl Timing {
@@ -34,6 +40,8 @@ impl Timing {
             // Part of the first: a short one must not be passed by this.
             quiet_after_other_ms: Self::default().quiet_after_other_ms.min(healing.quiet_ms),
             escalate_ms: healing.escalate_ms,
+            keep_ms: healing.ledger_keep_ms,
+            max_bytes: healing.ledger_max_bytes,
             ..Self::default()
         }
     }
@@ -47,6 +55,9 @@ impl Default for Timing {
             escalate_ms: 300_000,
             fleet_ms: 250,
             verify_ms: 3_600_000,
+            prune_ms: 60_000,
+            keep_ms: Healing::default().ledger_keep_ms,
+            max_bytes: Healing::default().ledger_max_bytes,
         }
     }
 }
@@ -237,6 +248,9 @@ fn freed_since<'f>(facts: &Facts<'f>, target: &str, seen_ms: u64) -> Option<&'f 
         .max_by_key(|freed| freed.at_ms)
 }
 
+/// What every key of a cooldown begins with. Its value is a time by the wall.
+pub const COOLDOWN: &str = "cooldown:";
+
 /// Where the ledger remembers when a playbook last ended for a signature and target.
 #[must_use]
 pub fn cooldown_key(run: &Run) -> String {
@@ -250,5 +264,5 @@ pub fn cooldown_key(run: &Run) -> String {
 /// As [`cooldown_key`], before there is a run.
 #[must_use]
 pub fn cooldown_key_of(playbook: &str, signature: &str, target: &str) -> String {
-    format!("cooldown:{playbook}:{signature}:{target}")
+    format!("{COOLDOWN}{playbook}:{signature}:{target}")
 }

@@ -140,6 +140,12 @@ pub enum KernelFailure {
         /// The last panic or error.
         cause: String,
     },
+    /// The ledger must be opened anew, which salvages it.
+    #[error("the ledger is damaged, and the next healer salvages it: {cause}")]
+    Damaged {
+        /// What does not verify.
+        cause: String,
+    },
     /// No heartbeat.
     #[error("kernel {kernel} gave no sign of life for {age_ms} ms")]
     Heart {
