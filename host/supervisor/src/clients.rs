@@ -8,7 +8,7 @@ use grace_os::user;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Message;
 
@@ -22,8 +22,13 @@ const LINE: u64 = 256 * 1024;
 /// What is heard of a connection.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    /// It was opened; answers go here.
-    Opened(mpsc::Sender<Vec<u8>>),
+    /// It was opened; answers go here, and it is cut off when `cut` is dropped.
+    Opened {
+        /// Answers, a line each.
+        answers: mpsc::Sender<Vec<u8>>,
+        /// Never sent to.
+        cut: oneshot::Sender<()>,
+    },
     /// It said something.
     Asked(Request),
     /// It said what cannot be understood.
@@ -36,6 +41,8 @@ pub(crate) enum Heard {
 struct Client {
     answers: mpsc::Sender<Vec<u8>>,
     subscribed: bool,
+    /// Ends the connection with this client.
+    _cut: oneshot::Sender<()>,
 }
 
 /// All connections.
@@ -45,12 +52,18 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn open(&mut self, id: u64, answers: mpsc::Sender<Vec<u8>>) {
+    pub(crate) fn open(
+        &mut self,
+        id: u64,
+        answers: mpsc::Sender<Vec<u8>>,
+        cut: oneshot::Sender<()>,
+    ) {
         self.by_id.insert(
             id,
             Client {
                 answers,
                 subscribed: false,
+                _cut: cut,
             },
         );
     }
@@ -131,13 +144,16 @@ async fn serve(stream: UnixStream, id: u64, messages: mpsc::Sender<Message>) {
     let (reader, writer) = stream.into_split();
     let (answers, outbox) = mpsc::channel(BEHIND);
     let say = async |heard: Heard| messages.send(Message::Client { id, heard }).await.is_ok();
-    if !say(Heard::Opened(answers)).await {
+    let (cut, is_cut) = oneshot::channel();
+    if !say(Heard::Opened { answers, cut }).await {
         return;
     }
     let mut writing = tokio::spawn(write(writer, outbox));
     tokio::select! {
         () = read(reader, id, &messages) => {}
         _ = &mut writing => {}
+        // It does not read: what waits for it in `write` would wait for ever.
+        _ = is_cut => writing.abort(),
     }
     say(Heard::Closed).await;
 }

@@ -22,7 +22,7 @@ const INSTANCES_MAX: u32 = 256;
 impl Core {
     pub(crate) fn client(&mut self, id: u64, heard: Heard) {
         match heard {
-            Heard::Opened(answers) => self.clients.open(id, answers),
+            Heard::Opened { answers, cut } => self.clients.open(id, answers, cut),
             Heard::Asked(request) => self.request(id, request),
             Heard::Nonsense(reason) => {
                 let message = format!("not understood: {reason}");

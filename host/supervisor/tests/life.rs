@@ -6,6 +6,9 @@ use grace_model::instance::{ExitCause, State};
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::host::{Host, is_alive, kill, read, service, until, with_command};
 
@@ -370,6 +373,78 @@ fn a_shutdown_ends_also_what_waits_for_its_next_try_and_what_is_not_ready_yet() 
     });
     host.down();
     assert!(!is_alive(starting));
+}
+
+/// Writes lines that mean nothing, until the connection ends or `stop` says so.
+fn flood(socket: std::os::unix::net::UnixStream, stop: &AtomicBool) -> bool {
+    use std::io::Write;
+    let mut socket = socket;
+    let lines = "nonsense\n".repeat(500);
+    while !stop.load(Ordering::Relaxed) {
+        if socket.write_all(lines.as_bytes()).is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_client_that_asks_and_never_reads_is_cut_off() {
+    let host = Host::new(vec![service("shop", &["idle"])]);
+    host.up();
+    host.await_ready("shop-1");
+    let socket = UnixStream::connect(host.layout.supervisor_socket()).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(socket, &stop));
+        let end = Instant::now() + Duration::from_secs(20);
+        while !flooding.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(flooding.join().unwrap(), "it was heard for ever");
+    });
+    host.await_ready("shop-1");
+}
+
+#[test]
+fn clients_that_ask_without_a_pause_hold_up_no_timer() {
+    let mut dies = with_command("dies", vec!["sh".into(), "-c".into(), "exit 7".into()]);
+    dies.restart.own_max = 3;
+    dies.restart.backoff_min_ms = 500;
+    let host = Host::new(vec![dies]);
+    host.up();
+    host.await_status("its answer", |_| Some(()));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let socket = UnixStream::connect(host.layout.supervisor_socket()).unwrap();
+            let mut answers = socket.try_clone().unwrap();
+            answers
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
+            scope.spawn(|| flood(socket, &stop));
+            let stop = &stop;
+            scope.spawn(move || {
+                let mut bytes = vec![0; 64 * 1024];
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = answers.read(&mut bytes);
+                }
+                let _ = answers.shutdown(std::net::Shutdown::Both);
+            });
+        }
+        let end = Instant::now() + Duration::from_secs(20);
+        let failed = || {
+            let status = host.status()?;
+            (status.instances.first()?.state == State::Failed).then_some(())
+        };
+        let mut found = None;
+        while found.is_none() && Instant::now() < end {
+            found = failed();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(found.is_some(), "its restarts were held up");
+    });
 }
 
 #[test]
