@@ -1,5 +1,6 @@
 //! The tests, by command.
 
+mod bench;
 mod ci;
 mod demo;
 mod dist;
