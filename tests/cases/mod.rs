@@ -1,5 +1,6 @@
 //! The cases, a file a room of the house.
 
+mod apart;
 mod bad_input;
 mod cli;
 mod commands;
