@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::{
-    Alone, Host, PATIENCE, Program, Run, alive, alone, eventually, eventually_some, get, grace,
-    pids_with_marker, signal,
+    Alone, Host, PATIENCE, Program, Run, alive, alone, as_root, eventually, eventually_some, get,
+    grace, pids_with_marker, signal, tool,
 };
 
 /// Where a demo puts its fleet. Dropping it ends what is left there.
@@ -34,22 +34,25 @@ impl Stage {
         self.dir.path().display().to_string()
     }
 
-    fn play(&self, args: &[&str]) -> Run {
-        let output = Command::new(grace())
-            .arg("demo")
-            .args(args)
+    /// `grace demo ARGS` with its files here, where no other program can be found.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(grace());
+        command.arg("demo").args(args);
+        self.here(&mut command);
+        command
+    }
+
+    fn here(&self, command: &mut Command) {
+        command
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", "/nonexistent")
             .env("TMPDIR", self.dir.path())
             .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("grace demo");
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+            .stdin(Stdio::null());
+    }
+
+    fn play(&self, args: &[&str]) -> Run {
+        ran(&mut self.command(args))
     }
 
     /// That it ended its fleet and took its files away.
@@ -71,6 +74,15 @@ impl Drop for Stage {
                 let _ = Command::new("kill").args([name, &pid.to_string()]).status();
             }
         }
+    }
+}
+
+fn ran(command: &mut Command) -> Run {
+    let output = command.output().expect("grace demo");
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
@@ -172,13 +184,123 @@ fn the_demo_without_healing_sees_every_fault_and_heals_none() {
     stage.is_empty();
 }
 
+/// On a terminal, of which the fleet's view takes the last lines; the answer goes to a file.
 #[test]
 fn the_demo_without_second_tries_shows_failed_requests() {
     let stage = Stage::new();
-    let run = stage.play(&["--json", "--no-retry"]);
+    let name = "the_demo_without_second_tries_shows_failed_requests";
+    let Some(script) = tool(name, "script", "apt-get install bsdutils") else {
+        return;
+    };
+    // The terminal's size is that of no terminal: 80 columns and 24 rows are taken for it.
+    let typed = format!("{} demo --json --no-retry > answer", grace().display());
+    let mut command = Command::new(script);
+    command.args(["-qec", &typed, "/dev/null"]);
+    stage.here(&mut command);
+    let shown = ran(command.env("TERM", "xterm"));
+    let answer = stage.dir.path().join("answer");
+    let run = Run {
+        code: shown.code,
+        stdout: fs::read_to_string(&answer).expect("answer"),
+        stderr: String::new(),
+    };
     faults(&run);
     assert!(count(&run, "failed") > 0.0, "{run:?}");
     assert_eq!(run.code, 1, "{run:?}");
+    fs::remove_file(answer).expect("remove");
+    stage.is_empty();
+
+    let mut terminal = vt100::Parser::new(24, 80, 0);
+    let (mut views, mut marks) = (0, 0);
+    for piece in shown.stdout.as_bytes().chunks(64) {
+        terminal.process(piece);
+        let rows: Vec<String> = terminal.screen().rows(0, 80).collect();
+        let of = |what: &str| rows.iter().filter(|row| row.starts_with(what)).count();
+        let headings = of("instance  ");
+        assert!(headings <= 1, "drawn below itself: {rows:#?}");
+        let fleet = (1..=6).all(|n| of(&format!("shop-{n}  ")) == 1);
+        views += usize::from(headings == 1 && fleet);
+        marks += usize::from(rows.iter().any(|row| row.contains("<- hang")));
+    }
+    assert!(views > 20 && marks > 0, "{views} views, {marks} marks");
+    let text = terminal.screen().contents();
+    assert!(
+        !text.contains("instance  "),
+        "the view is left behind: {text}"
+    );
+    assert!(
+        text.contains("healer-killed") || text.contains("requests sent"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_demo_without_a_directory_for_its_files_ends_with_2() {
+    let stage = Stage::new();
+    for args in [&[][..], &["--json"]] {
+        let run = ran(stage.command(args).env("TMPDIR", "/nonexistent"));
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.stdout.is_empty(), "{run:?}");
+        assert!(
+            run.stderr.contains("could not run") && run.stderr.contains("set TMPDIR"),
+            "{run:?}"
+        );
+    }
+}
+
+#[test]
+fn a_demo_whose_binary_was_deleted_ends_with_2() {
+    let stage = Stage::new();
+    let copy = stage.dir.path().join("grace");
+    fs::copy(grace(), &copy).expect("copy");
+    let mut command = Command::new("sh");
+    // Opened before it is deleted: it runs, and nobody can start it again.
+    command.args([
+        "-c",
+        "exec 9<grace && /bin/rm grace && exec /proc/self/fd/9 demo",
+    ]);
+    stage.here(&mut command);
+    let run = ran(command.env("PATH", std::env::var_os("PATH").unwrap_or_default()));
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("cannot run"), "{run:?}");
+    stage.is_empty();
+}
+
+#[test]
+fn a_demo_whose_instances_cannot_be_reached_ends_with_2() {
+    let name = "a_demo_whose_instances_cannot_be_reached_ends_with_2";
+    let Some(unshare) = tool(name, "unshare", "apt-get install util-linux") else {
+        return;
+    };
+    if !as_root(name) {
+        return;
+    }
+    let stage = Stage::new();
+    // A network of its own in which even the loopback is down.
+    let mut command = Command::new(unshare);
+    command.args(["--net", "--"]).arg(grace()).arg("demo");
+    stage.here(&mut command);
+    let run = ran(&mut command);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("the fleet did not start"), "{run:?}");
+    stage.is_empty();
+}
+
+#[test]
+fn a_demo_that_is_interrupted_ends_its_fleet_and_says_2() {
+    let stage = Stage::new();
+    let mut demo = Program::start(&mut stage.command(&[]));
+    demo.err
+        .wait("the first fault", |line| line.starts_with("crash shop-1"));
+    assert_eq!(demo.end("INT"), 2, "{:?}", demo.err.all());
+    assert!(
+        demo.err
+            .all()
+            .iter()
+            .any(|line| line.contains("interrupted")),
+        "{:?}",
+        demo.err.all()
+    );
     stage.is_empty();
 }
 
@@ -188,9 +310,41 @@ fn a_kept_demo_stays_up_and_says_how_to_break_watch_and_end_it() {
     let run = stage.play(&["--keep"]);
     assert_eq!(run.code, 0, "{run:?}");
     // What a person reads: the story as it happened, the table, and what to type.
-    for word in ["crash", "hang", "config-corrupt", "healer-killed"] {
-        assert!(run.stdout.contains(word), "{word}: {run:?}");
+    for fault in ["crash", "hang", "config-corrupt", "healer-killed"] {
+        let line = run.stdout.lines().find(|line| line.starts_with(fault));
+        assert!(line.is_some_and(|line| line.ends_with(" yes")), "{run:?}");
     }
+    let mut rest = run.stderr.as_str();
+    for words in [
+        "shop-6   pid",
+        "crash shop-1: kill -9",
+        "detector crash: shop-1",
+        "incident open",
+        "playbook instance-crash begins",
+        "notify.send begins",
+        "incident resolved",
+        "healed in",
+        "hang shop-2: SIGSTOP",
+        "fleet.restart begins",
+        "shop-2 is ready as pid",
+        "healed in",
+        "config-corrupt shop-3:",
+        "config.restore begins",
+        "healer-killed shop-4:",
+        "is killed in the middle of the restart",
+        "a new healer goes on with the playbook",
+        "healed in",
+    ] {
+        let found = rest.split_once(words);
+        assert!(
+            found.is_some(),
+            "{words:?} is missing in this order: {run:?}"
+        );
+        rest = found.map_or("", |(_, after)| after);
+    }
+    assert!(run.stderr.contains("seen from outside: shop-1 runs as pid"));
+    // A pipe gets lines: no colours, and nothing is drawn over.
+    assert!(!run.stderr.contains('\x1b') && !run.stdout.contains('\x1b'));
     let after = |title: &str, end: &str| -> Vec<String> {
         let text = run.stderr.split(title).nth(1).unwrap_or_default();
         let text = text.split(end).next().unwrap_or_default();

@@ -1,22 +1,24 @@
 //! The four faults: how each is induced, and how the judge sees that it is over.
 
 use std::fs;
-use std::process::Command;
-use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use grace_os::Signal;
 use serde::{Serialize, Serializer};
 
 use crate::fleet::{CONFIG, Fleet, Incident, Instance};
 use crate::judge;
-use crate::watch::Screen;
+use crate::screen::Screen;
+use crate::strike::strike;
 
 /// Good looks of the judge's in a row, `LOOK` apart, that make a recovery.
 const GOOD_LOOKS: u32 = 3;
 const LOOK: Duration = Duration::from_millis(50);
 /// Time for looking that is left in any case.
 const LAST_LOOKS: Duration = Duration::from_secs(1);
+/// Time between two readings of the story of an incident that is not over.
+const STORY: Duration = Duration::from_millis(400);
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,17 +106,18 @@ pub fn induce(
     }
     let at = now_ms();
     let begun = Instant::now();
-    let mut interrupted = true;
+    screen.fault(fault, id);
+    let mut induced = true;
     match fault {
-        Fault::Crash => signal("KILL", before.pid)?,
-        Fault::Hang => signal("STOP", before.pid)?,
+        Fault::Crash => strike(before.pid, Signal::Kill)?,
+        Fault::Hang => strike(before.pid, Signal::Stop)?,
         Fault::ConfigCorrupt => {
             let file = fleet.config_file(id);
             fs::write(&file, "{ \"greeting\": \"hel")
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
         Fault::HealerKilled => {
-            interrupted = kill_healer_midway(fleet, &before, patience, screen)?;
+            induced = kill_healer_midway(fleet, &before, patience, screen)?;
         }
     }
     let case = Case {
@@ -126,7 +129,7 @@ pub fn induce(
         patience,
     };
     let mut outcome = watch(&case, screen)?;
-    if !interrupted {
+    if !induced {
         // What was announced was not induced: whatever happened instead proves nothing.
         outcome.healed = false;
         outcome.healed_ms = None;
@@ -157,21 +160,32 @@ fn watch(case: &Case<'_>, screen: &mut Screen) -> Result<Outcome> {
     let mut good = 0;
     let mut looks = 0;
     let mut first_good = None;
+    let mut told = Instant::now();
     // Inducing may have used up the time; a look or two are owed all the same.
     let end = case.patience.max(case.begun.elapsed() + LAST_LOOKS);
     while case.begun.elapsed() < end {
         looks += 1;
         if let Some(incident) = newest(case.fleet.incidents(), id, case.at) {
-            screen.incident(&incident, case.begun.elapsed());
+            let news = screen.incident(&incident);
+            if news || (incident.state != "resolved" && told.elapsed() >= STORY) {
+                told = Instant::now();
+                screen.story(&case.fleet.story(&incident.id), case.at);
+            }
             outcome.detected_ms = Some(incident.opened_at.saturating_sub(case.at));
             outcome.incident = Some(incident.id);
             outcome.healed = incident.state == "resolved" && incident.playbook.is_some();
             outcome.playbook = incident.playbook;
         }
         let looked = case.begun.elapsed();
-        if restored(case, looks)? {
+        let instances = case.fleet.instances()?;
+        screen.fleet(&instances, case.begun.elapsed());
+        let now = one_of(&instances, id)?;
+        if restored(case, &now, looks) {
             good += 1;
-            first_good.get_or_insert(millis(looked));
+            if first_good.is_none() {
+                first_good = Some(millis(looked));
+                screen.note(&format!("seen from outside: {}", answering(&now)), looked);
+            }
         } else {
             good = 0;
             first_good = None;
@@ -181,29 +195,35 @@ fn watch(case: &Case<'_>, screen: &mut Screen) -> Result<Outcome> {
             outcome.healed_ms = Some(millis(case.begun.elapsed()));
             return Ok(outcome);
         }
-        sleep(LOOK);
+        screen.rest(LOOK)?;
     }
     // Grace's word alone heals nothing.
     outcome.healed = false;
     Ok(outcome)
 }
 
+fn answering(now: &Instance) -> String {
+    format!(
+        "{} runs as pid {} and answers on port {}",
+        now.id, now.pid, now.port
+    )
+}
+
 /// One look of the judge's.
-fn restored(case: &Case<'_>, number: u64) -> Result<bool> {
-    let instance = case.fleet.instance(&case.before.id)?;
-    if instance.pid == 0 || !judge::runs(instance.pid) || !judge::answers(instance.port, number) {
-        return Ok(false);
+fn restored(case: &Case<'_>, now: &Instance, number: u64) -> bool {
+    if now.pid == 0 || !judge::runs(now.pid) || !judge::answers(now.port, number) {
+        return false;
     }
-    Ok(match case.fault {
-        Fault::Crash | Fault::Hang => instance.pid != case.before.pid,
+    match case.fault {
+        Fault::Crash | Fault::Hang => now.pid != case.before.pid,
         // Exactly one restart: the effect of the interrupted action was not repeated.
         Fault::HealerKilled => {
-            instance.pid != case.before.pid && instance.generation == case.before.generation + 1
+            now.pid != case.before.pid && now.generation == case.before.generation + 1
         }
         Fault::ConfigCorrupt => {
             judge::holds(&case.fleet.config_file(&case.before.id), CONFIG.as_bytes())
         }
-    })
+    }
 }
 
 /// Stops the instance, and kills the healer after it journalled the start of the restart and
@@ -219,30 +239,30 @@ fn kill_healer_midway(
     // The keeper replaces a supervisor that stands still for long; it must not be in time here.
     let keeper = fleet.process("keeper")?;
     let at = now_ms();
-    signal("STOP", keeper)?;
-    signal("STOP", supervisor)?;
+    strike(keeper, Signal::Stop)?;
+    strike(supervisor, Signal::Stop)?;
     let begun = Instant::now();
     let done = (|| {
-        signal("STOP", before.pid)?;
+        strike(before.pid, Signal::Stop)?;
         while begun.elapsed() < patience {
             let incident = newest(fleet.incidents(), &before.id, at);
             let story = incident
                 .map(|incident| fleet.story(&incident.id))
                 .unwrap_or_default();
-            if story
-                .last()
-                .is_some_and(|(kind, action)| kind == "step-started" && action == "fleet.restart")
-            {
-                return signal("KILL", healer).map(|()| true);
+            screen.story(&story, at);
+            if story.last().is_some_and(|entry| {
+                entry.kind == "step-started" && entry.body["action"] == "fleet.restart"
+            }) {
+                return strike(healer, Signal::Kill).map(|()| true);
             }
-            sleep(Duration::from_millis(10));
+            screen.rest(Duration::from_millis(10))?;
         }
         Ok(false)
     })();
-    // Whatever happened, both go on.
+    // Whatever happened, both go on; also after an interruption.
     for pid in [supervisor, keeper] {
         if judge::exists(pid) {
-            signal("CONT", pid)?;
+            strike(pid, Signal::Continue)?;
         }
     }
     let killed = done?;
@@ -260,22 +280,17 @@ fn kill_healer_midway(
     Ok(killed)
 }
 
+/// One of several by its name.
+pub fn one_of(instances: &[Instance], id: &str) -> Result<Instance> {
+    let found = instances.iter().find(|instance| instance.id == id);
+    found.cloned().with_context(|| format!("{id} is gone"))
+}
+
 fn newest(incidents: Vec<Incident>, target: &str, since: u64) -> Option<Incident> {
     incidents
         .into_iter()
         .rev()
         .find(|incident| incident.target == target && incident.opened_at + 5 >= since)
-}
-
-fn signal(name: &str, pid: u32) -> Result<()> {
-    let status = Command::new("kill")
-        .arg(format!("-{name}"))
-        .arg(pid.to_string())
-        .status()?;
-    if !status.success() {
-        bail!("kill -{name} {pid} failed ({status})");
-    }
-    Ok(())
 }
 
 fn millis(time: Duration) -> u64 {
@@ -287,3 +302,6 @@ fn now_ms() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, millis)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,19 @@ pub struct Incident {
     pub opened_at: u64,
 }
 
+/// A ledger entry as `grace incidents show --json` tells it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Entry {
+    /// Rises with every entry of the ledger.
+    pub seq: u64,
+    /// Milliseconds since the epoch.
+    pub at: u64,
+    /// `step-started`, ...
+    pub kind: String,
+    /// The rest.
+    pub body: Value,
+}
+
 /// A running fleet in a temporary directory.
 pub struct Fleet {
     grace: PathBuf,
@@ -57,7 +70,12 @@ pub const CONFIG: &str = "{\n  \"greeting\": \"hello\",\n  \"delay_ms\": 10\n}\n
 impl Fleet {
     /// Writes a `grace.toml` and starts it.
     pub fn start(options: &Options, instances: usize) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("grace-demo-").tempdir()?;
+        let dir = tempfile::Builder::new()
+            .prefix("grace-demo-")
+            .tempdir()
+            .context(
+                "there is no directory for its files; set TMPDIR to one that can be written",
+            )?;
         // Instances run as an unprivileged user when we are root, and must reach their data.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         fs::write(dir.path().join("config.json"), CONFIG)?;
@@ -106,10 +124,7 @@ impl Fleet {
 
     /// One instance.
     pub fn instance(&self, id: &str) -> Result<Instance> {
-        let all = self.instances()?;
-        all.into_iter()
-            .find(|instance| instance.id == id)
-            .with_context(|| format!("{id} is gone"))
+        crate::fault::one_of(&self.instances()?, id)
     }
 
     /// All incidents. Empty while the healer is away.
@@ -120,19 +135,12 @@ impl Fleet {
         serde_json::from_value(value["incidents"].clone()).unwrap_or_default()
     }
 
-    /// The kinds of the ledger entries about an incident, with the action of each.
-    pub fn story(&self, incident: &str) -> Vec<(String, String)> {
+    /// The ledger entries about an incident, oldest first. Empty while the healer is away.
+    pub fn story(&self, incident: &str) -> Vec<Entry> {
         let Ok(value) = self.ask(&["incidents", "show", incident, "--json"]) else {
             return Vec::new();
         };
-        let entries = value["entries"].as_array().cloned().unwrap_or_default();
-        entries
-            .iter()
-            .map(|entry| {
-                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                (text(&entry["kind"]), text(&entry["body"]["action"]))
-            })
-            .collect()
+        serde_json::from_value(value["entries"].clone()).unwrap_or_default()
     }
 
     /// The pid of one of Grace's own processes.

@@ -40,17 +40,37 @@ pub fn exists(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok()
 }
 
-/// Whether the process lives and is not stopped.
-pub fn runs(pid: u32) -> bool {
+/// What the kernel says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It lives.
+    Runs,
+    /// It lives and is stopped.
+    Stopped,
+    /// There is none; a zombie is none either.
+    Gone,
+}
+
+/// What the kernel says of the process.
+pub fn life(pid: u32) -> Life {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
+        return Life::Gone;
     };
     // The name may hold anything, also a bracket: what follows the last one is fixed.
     let state = stat
         .rsplit(')')
         .next()
         .and_then(|rest| rest.trim_start().chars().next());
-    !matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+    match state {
+        None | Some('Z' | 'X') => Life::Gone,
+        Some('T' | 't') => Life::Stopped,
+        Some(_) => Life::Runs,
+    }
+}
+
+/// Whether the process lives and is not stopped.
+pub fn runs(pid: u32) -> bool {
+    life(pid) == Life::Runs
 }
 
 /// Whether the file holds these bytes.

@@ -12,11 +12,17 @@ mod fault;
 mod fleet;
 mod judge;
 mod load;
+mod pin;
 mod report;
-mod watch;
+mod screen;
+mod story;
+mod strike;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,7 +31,9 @@ use crate::fault::Fault;
 use crate::fleet::Fleet;
 use crate::load::Load;
 use crate::report::Report;
-use crate::watch::Screen;
+use crate::screen::Screen;
+
+pub use crate::screen::Show;
 
 /// What the demo is asked to do.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +48,10 @@ pub struct Options {
     pub no_retry: bool,
     /// Leave the fleet up.
     pub keep: bool,
+    /// What a person sees on standard error meanwhile.
+    pub show: Show,
+    /// Set from outside: end early, and leave nothing behind.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Instances in the fleet.
@@ -62,6 +74,11 @@ pub fn main(options: &Options) -> ExitCode {
             ExitCode::from(u8::from(!report.all_good()))
         }
         Err(error) => {
+            let error = match options.stop.load(Ordering::Relaxed) {
+                // Whatever broke in that moment broke of it.
+                true => anyhow::anyhow!("it was interrupted"),
+                false => error,
+            };
             eprintln!("error: the demo could not run: {error:#}");
             ExitCode::from(2)
         }
@@ -69,7 +86,7 @@ pub fn main(options: &Options) -> ExitCode {
 }
 
 fn play(options: &Options) -> Result<Report> {
-    let mut screen = Screen::new(options.json);
+    let mut screen = Screen::new(options.show, Arc::clone(&options.stop))?;
     screen.title(&format!(
         "A fleet of {INSTANCES} processes behind one port, {RATE} requests/s, four faults{}{}",
         if options.no_heal { ", healing off" } else { "" },
@@ -81,10 +98,11 @@ fn play(options: &Options) -> Result<Report> {
     ));
     let fleet = Fleet::start(options, INSTANCES).context("the fleet did not start")?;
     let first = fleet.instances()?;
-    screen.fleet(&first);
+    screen.first(&first);
     let mut load =
         Load::start(&options.grace, &fleet.url(), RATE).context("the load did not start")?;
-    load.warm_up(PAUSE)?;
+    screen.load(load.count());
+    load.warm_up(PAUSE, &screen)?;
 
     let mut outcomes = Vec::new();
     let patience = if options.no_heal {
@@ -93,13 +111,13 @@ fn play(options: &Options) -> Result<Report> {
         PATIENCE
     };
     for (fault, instance) in Fault::all().into_iter().zip(&first) {
-        screen.fault(fault, &instance.id);
         let outcome = fault::induce(fault, &instance.id, &fleet, patience, &mut screen)?;
-        screen.outcome(&outcome, load.seen());
+        screen.outcome(&outcome, &load.seen());
         outcomes.push(outcome);
-        std::thread::sleep(PAUSE);
+        screen.rest(PAUSE)?;
     }
     let requests = load.stop()?;
+    drop(screen);
     let last = fleet.instances()?;
     let report = Report {
         faults: outcomes,

@@ -8,8 +8,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use grace_os::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::screen::Screen;
+use crate::strike::strike;
 
 /// What the load has seen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -81,7 +85,7 @@ impl Load {
     }
 
     /// Waits until requests have been answered for a while.
-    pub fn warm_up(&mut self, time: Duration) -> Result<()> {
+    pub fn warm_up(&mut self, time: Duration, screen: &Screen) -> Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < time || self.seen().sent == 0 {
             if let Some(status) = self.child.try_wait()? {
@@ -90,7 +94,7 @@ impl Load {
             if begun.elapsed() > Duration::from_secs(20) {
                 bail!("the load sent nothing in 20 s");
             }
-            std::thread::sleep(Duration::from_millis(50));
+            screen.rest(Duration::from_millis(50))?;
         }
         Ok(())
     }
@@ -103,13 +107,14 @@ impl Load {
             .clone()
     }
 
+    /// Where what it sees is written.
+    pub fn count(&self) -> Arc<Mutex<Requests>> {
+        Arc::clone(&self.seen)
+    }
+
     /// Ends it and gives the whole count.
     pub fn stop(mut self) -> Result<Requests> {
-        let pid = self.child.id().to_string();
-        let done = Command::new("kill").args(["-TERM", &pid]).status();
-        if !done.is_ok_and(|status| status.success()) {
-            bail!("cannot end the load (pid {pid})");
-        }
+        strike(self.child.id(), Signal::Terminate).context("cannot end the load")?;
         let status = self.child.wait()?;
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();

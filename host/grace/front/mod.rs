@@ -18,6 +18,7 @@ use crate::problem::{Outcome, Problem};
 use crate::show;
 
 pub use end::{Ended, end};
+pub use signals::Signals;
 
 /// What is wanted of a host.
 #[derive(Debug)]
