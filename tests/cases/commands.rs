@@ -56,6 +56,51 @@ fn incidents_watch_prints_a_document_a_line_also_through_the_healers_death() {
 }
 
 #[test]
+fn incidents_watch_misses_nothing_that_happens_while_the_healer_is_away_or_at_once() {
+    let host = Host::shop(2, "");
+    host.up();
+    let watch = Program::start(&mut host.command(&["incidents", "watch", "--json"]));
+    let pid = host.pid("shop-2");
+    signal("KILL", pid);
+    watch.out.wait_json("the first end", |one| {
+        one["target"] == "shop-2" && one["state"] == "resolved"
+    });
+    // It stands still while its healer dies and the next one heals something from start to end.
+    signal("STOP", watch.pid());
+    let healer = host.process("healer");
+    signal("KILL", healer);
+    eventually("another healer", || host.process("healer") != healer);
+    let pid = host.pid("shop-1");
+    signal("KILL", pid);
+    let incident = host.incident("shop-1", "resolved");
+    signal("CONT", watch.pid());
+    watch.out.wait_json("the end that it missed", |one| {
+        one["target"] == "shop-1" && one["state"] == "resolved"
+    });
+    let told: Vec<Value> = watch
+        .out
+        .all()
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    for id in ["shop-2", "shop-1"] {
+        let states: Vec<&str> = told
+            .iter()
+            .filter(|one| one["target"] == id)
+            .filter_map(|one| one["state"].as_str())
+            .collect();
+        // Also those that last a few milliseconds, and each once.
+        assert_eq!(
+            states,
+            ["open", "diagnosing", "healing", "verifying", "resolved"],
+            "{id}"
+        );
+    }
+    assert_eq!(told.last(), Some(&incident));
+    host.down();
+}
+
+#[test]
 fn a_playbook_is_explained_in_plain_words() {
     let host = Host::shop(1, "");
     let run = host.run(&["playbook", "explain", "instance-hang"]).good();

@@ -133,18 +133,20 @@ impl Client {
         }
     }
 
-    /// Reads a stream of server-sent events until `on` breaks or the stream ends.
+    /// Reads a stream of server-sent events until `on` breaks or the stream ends. `on` gets the
+    /// number of an event, if it has one, and its document.
     ///
     /// # Errors
     /// [`ClientError`]; a stream that was silent for too long is broken.
     pub fn watch(
         &self,
         path: &str,
-        on: &mut dyn FnMut(Value) -> ControlFlow<()>,
+        on: &mut dyn FnMut(Option<u64>, Value) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         self.block_on(async {
             let mut response = self.send(Method::GET, path, Bytes::new()).await?;
             let mut line = Vec::new();
+            let mut number = None;
             loop {
                 let frame = tokio::time::timeout(3 * KEEP_ALIVE, response.body_mut().frame())
                     .await
@@ -162,10 +164,13 @@ impl Client {
                         }
                         continue;
                     }
+                    if let Some(id) = line.strip_prefix(b"id: ") {
+                        number = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+                    }
                     if let Some(json) = line.strip_prefix(b"data: ") {
                         let value =
                             serde_json::from_slice(json).map_err(|error| self.broken(error))?;
-                        if on(value).is_break() {
+                        if on(number, value).is_break() {
                             return Ok(());
                         }
                     }

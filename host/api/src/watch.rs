@@ -1,17 +1,22 @@
 //! The stream of incidents as server-sent events: first those that are not at rest, then every
-//! incident whenever it changes.
+//! change of every incident, by its number in the ledger. Who was away asks behind the last number
+//! that it saw and misses nothing, also over the healer's death.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
-use grace_model::id::{IncidentId, RunId};
-use grace_model::incident::{Incident, IncidentState};
+use grace_model::incident::Incident;
+use grace_model::port::HostViews;
+use serde::Deserialize;
 
+use crate::problem::Refusal;
 use crate::route::Views;
 
 /// Time between two looks at the version of the incidents. A view has no wake-up call, and a
@@ -20,53 +25,62 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Silence after which a comment is sent; the client takes three such silences for death.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// What makes an incident worth another line.
-type Face = (IncidentState, Option<RunId>, u64);
-
-/// Which incidents were told as what.
-#[derive(Debug, Default)]
-struct Told {
-    faces: HashMap<IncidentId, Face>,
-    begun: bool,
+/// Where a watcher goes on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct From {
+    /// The last number that it saw. A browser says it in the header `last-event-id`.
+    after: Option<u64>,
 }
 
-impl Told {
-    /// Those of `now` that are new or changed since the last call.
-    fn changes(&mut self, now: Vec<Incident>) -> Vec<Incident> {
-        let first = !std::mem::replace(&mut self.begun, true);
-        let mut changed = Vec::new();
-        for incident in now {
-            let face = (incident.state, incident.run.clone(), incident.recurrences);
-            let before = self.faces.insert(incident.id.clone(), face.clone());
-            let news = before.as_ref() != Some(&face);
-            if news && !(first && incident.state.at_rest()) {
-                changed.push(incident);
-            }
-        }
-        changed
+/// How far a watcher has been told.
+struct Watch {
+    views: Views,
+    /// The last ledger entry that was looked at; none: nothing was told yet.
+    seq: Option<u64>,
+    version: Option<u64>,
+    pending: VecDeque<(u64, Incident)>,
+}
+
+/// What is new behind `seq`, and up to where.
+fn news(views: &dyn HostViews, seq: Option<u64>) -> (u64, Vec<(u64, Incident)>) {
+    if let Some(after) = seq
+        && let Some(part) = views.incident_changes(after)
+    {
+        return (part.seq, part.changes);
     }
+    // Nothing was told yet, or it was of another ledger.
+    let (seq, all) = views.incidents_at();
+    let open = all.into_iter().filter(|one| !one.state.at_rest());
+    (seq, open.map(|one| (seq, one)).collect())
 }
 
 /// `GET /v1/incidents/watch`.
 pub(crate) async fn incidents(
     State(views): State<Views>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    struct Watch {
-        views: Views,
-        told: Told,
-        version: Option<u64>,
-        pending: std::collections::VecDeque<Incident>,
-    }
+    from: Result<Query<From>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let Query(from) = from.map_err(|rejection| {
+        Refusal::new(
+            rejection.status(),
+            rejection.body_text(),
+            "`after` is the number of an event that you have seen: ?after=7",
+        )
+    })?;
+    let header = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let start = Watch {
         views,
-        told: Told::default(),
+        seq: from.after.or(header),
         version: None,
-        pending: std::collections::VecDeque::new(),
+        pending: VecDeque::new(),
     };
     let stream = futures_util::stream::unfold(start, |mut watch| async move {
         loop {
-            if let Some(incident) = watch.pending.pop_front() {
-                let event = match Event::default().event("incident").json_data(&incident) {
+            if let Some((seq, incident)) = watch.pending.pop_front() {
+                let event = Event::default().event("incident").id(seq.to_string());
+                let event = match event.json_data(&incident) {
                     Ok(event) => event,
                     Err(error) => Event::default().comment(error.to_string()),
                 };
@@ -77,10 +91,16 @@ pub(crate) async fn incidents(
                 tokio::time::sleep(LOOK).await;
                 continue;
             }
-            watch.version = Some(version);
-            let views = watch.views.clone();
-            match tokio::task::spawn_blocking(move || views.incidents()).await {
-                Ok(now) => watch.pending.extend(watch.told.changes(now)),
+            let (views, seq) = (watch.views.clone(), watch.seq);
+            match tokio::task::spawn_blocking(move || news(views.as_ref(), seq)).await {
+                Ok((now, changes)) => {
+                    // A part that brought something on may have another behind it.
+                    if watch.seq == Some(now) {
+                        watch.version = Some(version);
+                    }
+                    watch.seq = Some(now);
+                    watch.pending.extend(changes);
+                }
                 Err(error) => {
                     tracing::error!(%error, "api: the incidents could not be read");
                     return None;
@@ -88,5 +108,5 @@ pub(crate) async fn incidents(
             }
         }
     });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

@@ -18,14 +18,15 @@ use grace_model::id::IncidentId;
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::ipc::FleetStatus;
 use grace_model::plugin::{ActionInfo, Finding, Severity};
-use grace_model::port::{HostViews, PlaybookRun, PlaybookView, Story};
+use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story};
 use grace_model::status::{Kernel, PluginView};
 use serde_json::{Value, json};
 
-/// A host with incidents only.
+/// A host with incidents only. Its ledger is every change, numbered from 1.
 #[derive(Default)]
 struct Small {
     incidents: Mutex<Vec<Incident>>,
+    ledger: Mutex<Vec<Incident>>,
     version: AtomicU64,
 }
 
@@ -58,7 +59,8 @@ impl Small {
     fn put(&self, one: Incident) {
         let mut all = self.incidents.lock().unwrap();
         all.retain(|other| other.id != one.id);
-        all.push(one);
+        all.push(one.clone());
+        self.ledger.lock().unwrap().push(one);
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -72,6 +74,23 @@ impl HostViews for Small {
     }
     fn incidents_version(&self) -> u64 {
         self.version.load(Ordering::SeqCst)
+    }
+    fn incidents_at(&self) -> (u64, Vec<Incident>) {
+        let length = self.ledger.lock().unwrap().len();
+        (length as u64, self.incidents())
+    }
+    fn incident_changes(&self, after: u64) -> Option<IncidentChanges> {
+        let all = self.ledger.lock().unwrap();
+        if all.len() < usize::try_from(after).unwrap() {
+            return None;
+        }
+        // One a part, so that parts are put together.
+        let next = all.get(usize::try_from(after).unwrap());
+        let changes: Vec<_> = next.iter().map(|one| (after + 1, (*one).clone())).collect();
+        Some(IncidentChanges {
+            seq: after + changes.len() as u64,
+            changes,
+        })
     }
     fn story(&self, id: &str) -> Option<Story> {
         let incident = self
@@ -235,7 +254,7 @@ fn a_watcher_sees_what_is_open_and_then_every_change() {
     let _up: Value = client.get("/v1").unwrap();
     let mut seen = Vec::new();
     client
-        .watch("/v1/incidents/watch", &mut |value| {
+        .watch("/v1/incidents/watch", &mut |_, value| {
             seen.push(format!("{} {}", value["id"], value["state"]).replace('"', ""));
             match seen.len() {
                 1 => served.views.put(incident("inc-2", IncidentState::Resolved)),
@@ -246,6 +265,53 @@ fn a_watcher_sees_what_is_open_and_then_every_change() {
         })
         .unwrap();
     assert_eq!(seen, ["inc-2 healing", "inc-2 resolved", "inc-3 open"]);
+}
+
+#[test]
+fn who_was_away_asks_behind_the_last_number_and_is_told_every_change() {
+    let served = Served::new();
+    let client = served.client();
+    let _up: Value = client.get("/v1").unwrap();
+    let put = |states: &[IncidentState]| {
+        for state in states {
+            served.views.put(incident("inc-1", *state));
+        }
+    };
+    let take = |path: &str, count: usize| {
+        let mut seen = Vec::new();
+        let mut last = None;
+        client
+            .watch(path, &mut |number, value| {
+                last = number;
+                seen.push(value["state"].as_str().unwrap_or_default().to_owned());
+                if seen.len() == count {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        (last.unwrap(), seen)
+    };
+    use IncidentState as S;
+    put(&[S::Open]);
+    let (last, seen) = take("/v1/incidents/watch", 1);
+    assert_eq!((last, seen), (1, vec!["open".to_owned()]));
+    // All of it happens while nobody watches, and within no time.
+    put(&[S::Diagnosing, S::Healing, S::Verifying, S::Resolved]);
+    let (last, seen) = take(&format!("/v1/incidents/watch?after={last}"), 4);
+    assert_eq!(seen, ["diagnosing", "healing", "verifying", "resolved"]);
+    assert_eq!(last, 5);
+    // A ledger that is shorter is another one: what is open is told anew.
+    put(&[S::Open]);
+    let (last, seen) = take("/v1/incidents/watch?after=77", 1);
+    assert_eq!((last, seen), (6, vec!["open".to_owned()]));
+    let wrong = client.watch("/v1/incidents/watch?after=x", &mut |_, _| {
+        ControlFlow::Break(())
+    });
+    assert!(
+        matches!(wrong, Err(ClientError::Refused { status: 400, .. })),
+        "{wrong:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! `grace incidents`: the list, one story, or everything as it happens.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -126,13 +125,6 @@ fn table(incidents: &[Incident]) -> Table {
     table
 }
 
-/// What makes an incident worth another line.
-type Face = (
-    grace_model::incident::IncidentState,
-    Option<grace_model::id::RunId>,
-    u64,
-);
-
 /// Calls `on` for every change, through deaths of the healer, until it breaks or `alive` says
 /// that the host is gone.
 pub fn watch(
@@ -141,18 +133,19 @@ pub fn watch(
     alive: &dyn Fn() -> bool,
 ) -> Result<(), ClientError> {
     const PAUSE: Duration = Duration::from_millis(100);
-    // A new healer tells all open incidents again: only news is passed on.
-    let mut told: HashMap<String, Face> = HashMap::new();
+    // The number of the last change that was told: a new healer goes on behind it.
+    let mut last: Option<u64> = None;
     loop {
         let mut done = false;
-        let ended = api.watch("/v1/incidents/watch", &mut |value| {
+        let path = match last {
+            Some(number) => format!("/v1/incidents/watch?after={number}"),
+            None => "/v1/incidents/watch".to_owned(),
+        };
+        let ended = api.watch(&path, &mut |number, value| {
+            last = number.or(last);
             let Ok(incident) = serde_json::from_value::<Incident>(value.clone()) else {
                 return ControlFlow::Continue(());
             };
-            let face = (incident.state, incident.run.clone(), incident.recurrences);
-            if told.insert(incident.id.to_string(), face.clone()) == Some(face) {
-                return ControlFlow::Continue(());
-            }
             let flow = on(&incident, &value);
             done = flow.is_break();
             flow

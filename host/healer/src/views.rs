@@ -9,11 +9,11 @@ use grace_model::incident::{Incident, IncidentState};
 use grace_model::ipc::FleetStatus;
 use grace_model::playbook::{Playbook, Step};
 use grace_model::plugin::{ActionCall, ActionInfo, Finding, Severity};
-use grace_model::port::{HostViews, PlaybookRun, PlaybookView, Story, StoryEntry};
+use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story, StoryEntry};
 use grace_model::status::{Kernel, PluginView};
 use grace_plan::run::{Run, condition_holds, filled, outline};
 
-use crate::desk::{overlap, signature};
+use crate::desk::{changes, signature};
 use crate::heal::Reach;
 use crate::heal::crew::Crew;
 use crate::heal::port::CallPort;
@@ -49,6 +49,24 @@ impl HostViews for Views {
 
     fn incidents_version(&self) -> u64 {
         self.reach.desk.version()
+    }
+
+    fn incidents_at(&self) -> (u64, Vec<Incident>) {
+        self.reach.desk.incidents_at().unwrap_or_else(|e| {
+            tracing::error!(cause = %e, "the ledger's length cannot be read");
+            (0, self.incidents())
+        })
+    }
+
+    fn incident_changes(&self, after: u64) -> Option<IncidentChanges> {
+        let nothing = IncidentChanges {
+            seq: after,
+            changes: Vec::new(),
+        };
+        changes(self.reach.desk.ledger(), after).unwrap_or_else(|e| {
+            tracing::error!(cause = %e, "the changes of incidents cannot be read");
+            Some(nothing)
+        })
     }
 
     fn story(&self, id: &str) -> Option<Story> {
@@ -159,14 +177,6 @@ impl Views {
         let target = finding.target.clone();
         if self.crew.room() == 0 {
             return Err("as many playbooks run as may at a time: try again later".to_owned());
-        }
-        let busy = desk.look(|board| {
-            board
-                .busy_with(&target)
-                .map(|i| (i.id.clone(), i.target.clone()))
-        });
-        if let Some((id, of)) = busy.filter(|(_, of)| overlap(of, &target)) {
-            return Err(format!("{of} is being healed for {id}: wait for its end"));
         }
         let now_ms = self.reach.clock.steady_ms();
         let service = self.reach.service_of(&target);

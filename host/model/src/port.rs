@@ -265,6 +265,11 @@ pub trait HostViews: Send + Sync {
     fn incidents(&self) -> Vec<crate::incident::Incident>;
     /// Rises with every change of an incident.
     fn incidents_version(&self) -> u64;
+    /// All incidents, oldest first, with the number of the last ledger entry that they hold.
+    fn incidents_at(&self) -> (u64, Vec<crate::incident::Incident>);
+    /// What the ledger says of incidents' lives behind entry `after`, oldest first: a part of it,
+    /// with the number to ask behind next. None when it has fewer entries: it is another ledger.
+    fn incident_changes(&self, after: u64) -> Option<IncidentChanges>;
     /// An incident with what was written about it, in order.
     fn story(&self, id: &str) -> Option<Story>;
     /// Playbooks that were read, good and bad.
@@ -280,6 +285,16 @@ pub trait HostViews: Send + Sync {
     /// # Errors
     /// Why not, for a person.
     fn run_playbook(&self, id: &str, target: &str, dry_run: bool) -> Result<PlaybookRun, String>;
+}
+
+/// A part of the ledger as changes of incidents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentChanges {
+    /// The last entry that was looked at.
+    pub seq: u64,
+    /// Number of the entry and the incident as it was then: its state, playbook, run, recurrences
+    /// and times. What folded findings add (their count) is as it is now.
+    pub changes: Vec<(u64, crate::incident::Incident)>,
 }
 
 /// An incident and the ledger's entries about it.

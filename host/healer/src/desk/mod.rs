@@ -4,10 +4,12 @@
 
 mod board;
 mod draft;
+mod past;
 mod signature;
 
 pub use board::{Board, in_work, overlap};
 pub use draft::{Draft, Taken};
+pub use past::changes;
 pub use signature::{normalised, signature};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,6 +104,16 @@ impl Desk {
     #[must_use]
     pub fn incidents(&self) -> Vec<Incident> {
         self.look(|board| board.all().cloned().collect())
+    }
+
+    /// All incidents, oldest first, with the number of the last ledger entry that they hold.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub fn incidents_at(&self) -> Result<(u64, Vec<Incident>)> {
+        // Between a commit and its installation the ledger is ahead of memory.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((self.ledger.count()?, self.incidents()))
     }
 
     /// Rises with every change.
