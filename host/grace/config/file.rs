@@ -48,6 +48,7 @@ pub struct ServiceTable {
     #[serde(default)]
     pub probe: ProbeTable,
     pub heartbeat: Option<Spanned<Millis>>,
+    pub output_ring: Option<Spanned<Bytes>>,
     #[serde(default)]
     pub restart: RestartTable,
     pub user: Option<Spanned<String>>,

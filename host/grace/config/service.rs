@@ -13,6 +13,9 @@ use super::resolve::{MOST_INSTANCES, collide, not_zero, within};
 use super::units::Millis;
 use super::{Surroundings, program};
 
+/// Bytes of output that may be kept in memory: at least what an exit tells.
+const OUTPUT_RING: std::ops::RangeInclusive<u64> = 4 * 1024..=16 * 1024 * 1024;
+
 /// Placeholders that are filled in for each instance.
 const PLACEHOLDERS: [&str; 3] = ["{port}", "{data}", "{instance}"];
 
@@ -116,6 +119,16 @@ pub fn resolve(
     );
     if table.heartbeat.is_some() {
         service.heartbeat_ms = Some(not_zero(table.heartbeat, 1_000, "heartbeat", faults));
+    }
+    if let Some(size) = table.output_ring {
+        if OUTPUT_RING.contains(&size.get_ref().0) {
+            service.output_ring_bytes = size.get_ref().0;
+        } else {
+            faults.push(Fault::new(
+                size.span(),
+                "`output_ring` is \"4KiB\" to \"16MiB\"; leave it out for \"64KiB\"",
+            ));
+        }
     }
     service.restart = restart(table.restart, faults);
     service.config = table

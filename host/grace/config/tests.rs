@@ -124,6 +124,17 @@ fn readiness_and_socket_follow_from_each_other() {
 }
 
 #[test]
+fn the_output_kept_in_memory_has_a_size_within_bounds() {
+    let place = Place::new();
+    let config = place.good(&format!("{SHOP}output_ring = \"1MiB\"\n"));
+    assert_eq!(config.services[0].output_ring_bytes, 1 << 20);
+    for size in ["1KiB", "17MiB"] {
+        let said = place.bad_line(&format!("output_ring = \"{size}\""));
+        assert!(said.contains("\"4KiB\" to \"16MiB\""), "{said}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_an_error_with_its_place_and_did_you_mean() {
     let place = Place::new();
     let said = place.bad_line("lisen = \"127.0.0.1:0\"");
@@ -477,6 +488,10 @@ fn the_example_names_every_key_and_all_of_them_are_good() {
     assert_eq!(
         spoken.services[0].probe_interval_ms,
         silent.services[0].probe_interval_ms
+    );
+    assert_eq!(
+        spoken.services[0].output_ring_bytes,
+        silent.services[0].output_ring_bytes
     );
     assert_eq!(spoken.plugins.rescan_ms, silent.plugins.rescan_ms);
 }

@@ -61,6 +61,9 @@ pub struct Service {
     pub probe_failures: u32,
     /// The instance must send `WATCHDOG=1` at least this often. None: no heartbeat asked.
     pub heartbeat_ms: Option<u64>,
+    /// Bytes of an instance's newest output that are kept in memory, beside the files.
+    #[serde(default = "output_ring_bytes")]
+    pub output_ring_bytes: u64,
     /// The reflex and its two budgets.
     pub restart: Restart,
     /// Unprivileged user to run as when Grace is root. None: `nobody` as root, oneself else.
@@ -226,6 +229,11 @@ pub enum Channel {
     File(PathBuf),
 }
 
+/// Some hundred lines.
+fn output_ring_bytes() -> u64 {
+    64 * 1024
+}
+
 impl Default for Restart {
     fn default() -> Self {
         Self {
@@ -308,6 +316,7 @@ impl Service {
             probe_timeout_ms: 500,
             probe_failures: 2,
             heartbeat_ms: None,
+            output_ring_bytes: output_ring_bytes(),
             restart: Restart::default(),
             user: None,
             root_because: None,

@@ -27,9 +27,6 @@ const UNPRIVILEGED: &str = "nobody";
 /// The files that an ordinary program makes are closed to writers, not to readers.
 const USUAL_MASK: u32 = 0o022;
 
-/// Bytes of an instance's newest output kept in memory: some hundred lines.
-const OUTPUT_RING: usize = 64 * 1024;
-
 /// Why an instance has no process; for a person.
 type Reason = String;
 
@@ -316,7 +313,8 @@ pub(crate) fn open_output(
 ) -> Result<(), Reason> {
     let path = layout.fifo(&slot.id);
     if slot.output.is_none() {
-        let output = Output::open(&path, &layout.log(&slot.id), OUTPUT_RING);
+        let ring = usize::try_from(slot.service.output_ring_bytes).unwrap_or(usize::MAX);
+        let output = Output::open(&path, &layout.log(&slot.id), ring);
         let output = output.map_err(|e| e.to_string())?;
         slot.output = Some(output);
     }
