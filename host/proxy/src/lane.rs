@@ -292,25 +292,35 @@ impl Run {
     /// The first byte of an answer came.
     pub(crate) fn answered(&mut self, server_error: bool, now: Instant) {
         self.settled = true;
-        let micros = now.saturating_duration_since(self.started).as_micros();
-        {
-            let mut window = self.lane.window.borrow_mut();
-            if window.first_byte.is_none() {
-                window.first_byte = histogram().map(Box::new);
-            }
-            if let Some(first_byte) = &mut window.first_byte {
-                first_byte.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
-            }
-            if server_error {
-                window.errors += 1;
-            }
-        }
+        self.took(now);
         if server_error {
+            self.lane.window.borrow_mut().errors += 1;
             self.count_failure(Failure::ServerError);
         } else {
             self.lane.end.end_failures();
         }
         self.end_trial(!server_error);
+    }
+
+    /// A sibling that was asked later answered first, while its process ran: it was at least this
+    /// slow. That it would never have answered nobody knows, so it is no failed request; but an
+    /// instance that is outrun in a row is of no use.
+    pub(crate) fn outrun(&mut self, now: Instant) {
+        self.settled = true;
+        self.took(now);
+        self.count_failure(Failure::Unanswered);
+        self.end_trial(false);
+    }
+
+    fn took(&self, now: Instant) {
+        let micros = now.saturating_duration_since(self.started).as_micros();
+        let mut window = self.lane.window.borrow_mut();
+        if window.first_byte.is_none() {
+            window.first_byte = histogram().map(Box::new);
+        }
+        if let Some(first_byte) = &mut window.first_byte {
+            first_byte.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
+        }
     }
 
     /// It was given the request and did not answer; `held` when that counts against it.

@@ -262,8 +262,12 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
                     };
                 }
                 Raced::Second(Second::Answer(got)) => {
-                    // Stopped from outside says nothing against it.
-                    run.unanswered(!stopped);
+                    if stopped {
+                        // From outside, which says nothing against it.
+                        run.unanswered(false);
+                    } else {
+                        run.outrun(Instant::now());
+                    }
                     return Ok(got);
                 }
                 Raced::Second(_) => call.spent = true,
