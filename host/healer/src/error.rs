@@ -40,6 +40,14 @@ pub enum HealerError {
     /// A kernel could not be started or has failed for good.
     #[error("{0}")]
     Kernel(String),
+    /// A playbook has the target in its hands already.
+    #[error("{target} is being healed for {by}: wait for its end")]
+    Busy {
+        /// What is held: the target, its service or an instance of it.
+        target: String,
+        /// For which incident.
+        by: String,
+    },
     /// An incident was to go where its life does not lead.
     #[error("incident {id} cannot become {to} from {from}")]
     Transition {

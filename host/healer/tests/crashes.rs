@@ -419,6 +419,37 @@ fn a_damaged_ledger_is_an_incident_for_a_person_and_healing_goes_on() {
     assert_escalated_for_good(&healer, damage.id.as_str());
 }
 
+#[test]
+fn damage_that_is_found_beside_the_work_ends_the_healer_and_the_next_one_salvages() {
+    let mut scene = Scene::new();
+    scene.timing.verify_ms = 100;
+    scene.plugins.usual();
+    scene.playbook("restart.yaml", RESTART);
+    scene.dies("shop-1", 9);
+    let options = Options {
+        timing: scene.timing,
+        ..Options::default()
+    };
+    let plugins = Arc::clone(&scene.plugins) as Arc<dyn PluginHost>;
+    let layout = scene.layout.clone();
+    let healer = start_with(scene.config.clone(), layout, plugins, &[], options).unwrap();
+    let views = healer.views();
+    until("healed", || {
+        views.incidents().iter().any(|i| i.state == S::Resolved)
+    });
+    // What was written last is still in the log beside the file.
+    flip_a_bit_in(&scene.layout.ledger().with_extension("db-wal"));
+    drop(views);
+    let ended = healer.run_until_shutdown(|| false).unwrap_err();
+    assert!(
+        ended.to_string().contains("the next healer salvages it"),
+        "{ended}"
+    );
+    let healer = scene.start();
+    let damage = healer.incident("the damage", |i| i.finding.kind == "ledger-damaged");
+    assert_eq!(damage.state, S::Escalated);
+}
+
 fn assert_escalated_for_good(healer: &Running, id: &str) {
     assert!(
         healer
@@ -431,10 +462,23 @@ fn assert_escalated_for_good(healer: &Running, id: &str) {
 
 /// In the text of an entry, where the database itself notices nothing.
 fn flip_a_bit(scene: &Scene) {
-    let path = scene.layout.ledger();
-    let mut bytes = std::fs::read(&path).unwrap();
+    flip_a_bit_in(&scene.layout.ledger());
+}
+
+fn flip_a_bit_in(path: &std::path::Path) {
+    use std::os::unix::fs::FileExt;
+    let bytes = std::fs::read(path).unwrap();
     let words = b"\"detector\":\"crash\"";
-    let place = bytes.windows(words.len()).position(|w| w == words).unwrap();
-    bytes[place + 13] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    // A page is in the log as often as it was written; the last one counts.
+    let places = bytes.windows(words.len()).enumerate();
+    let places: Vec<usize> = places
+        .filter(|(_, w)| w == words)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty());
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    for place in places {
+        let flipped = bytes[place + 13] ^ 1;
+        file.write_all_at(&[flipped], place as u64 + 13).unwrap();
+    }
 }

@@ -3,11 +3,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use grace_model::incident::IncidentState as S;
 use grace_model::instance::State;
 use grace_model::port::PlaybookRun;
+use support::plugins::restart;
 use support::{Scene, until};
 
 const RESTART: &str = r#"
@@ -420,4 +421,115 @@ fn a_playbook_by_hand_tells_what_it_would_do_and_does_it() {
             .run_playbook("restrat", "shop-1", false)
             .is_err()
     );
+}
+
+#[test]
+fn of_many_who_start_a_playbook_by_hand_at_once_one_gets_the_target() {
+    let scene = Scene::new();
+    scene.plugins.usual();
+    let at_work = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (now, seen) = (Arc::clone(&at_work), Arc::clone(&most));
+    scene
+        .plugins
+        .action("fleet.restart", true, move |call, port| {
+            seen.fetch_max(now.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let done = restart(call, port);
+            now.fetch_sub(1, Ordering::AcqRel);
+            done
+        });
+    scene.playbook("restart.yaml", RESTART);
+    let healer = scene.start();
+    until("the fleet is known", || healer.views.fleet().is_some());
+    let started: usize = std::thread::scope(|scope| {
+        // A service holds its instances, and they it.
+        let threads: Vec<_> = ["shop-1", "shop"]
+            .into_iter()
+            .cycle()
+            .take(16)
+            .map(|target| {
+                let views = &healer.views;
+                scope.spawn(move || views.run_playbook("restart", target, false))
+            })
+            .collect();
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers
+            .map(|answer| match answer {
+                Ok(_) => 1,
+                Err(why) => {
+                    assert!(why.contains("is being healed for inc-"), "{why}");
+                    0
+                }
+            })
+            .sum()
+    });
+    until("all are over", || {
+        healer.views.incidents().iter().all(|i| i.state.at_rest())
+    });
+    assert!(started >= 1);
+    assert_eq!(most.load(Ordering::Acquire), 1, "two runs held one target");
+    assert_eq!(
+        healer.views.incidents().len(),
+        started,
+        "no incident of a refused run"
+    );
+}
+
+#[test]
+fn an_action_whose_component_is_disabled_in_the_middle_of_a_run_fails_the_run_and_people_are_told()
+{
+    let mut scene = Scene::new();
+    scene.plugins.usual();
+    let plugins = Arc::downgrade(&scene.plugins);
+    scene
+        .plugins
+        .action("fleet.restart", true, move |call, port| {
+            let done = restart(call, port);
+            // After the effect: what is left of the run has no component any more.
+            if let Some(plugins) = plugins.upgrade() {
+                plugins.remove_actions();
+            }
+            done
+        });
+    let text = format!("{RESTART}on_failure: [{{ rollback: all }}, {{ escalate: people }}]\n");
+    scene.playbook("restart.yaml", &text);
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    healer.becomes("inc-1", S::Escalated);
+    assert_eq!(scene.supervisor.effects(), ["inc-1/1/restart/1/0"]);
+    let story = healer.story("inc-1");
+    let why = story.entries.last().unwrap().body["why"].to_string();
+    assert!(
+        why.contains("no live action pack has the action probe.ready"),
+        "{why}"
+    );
+    until("people are told", || scene.path("people.jsonl").exists());
+}
+
+#[test]
+fn old_incidents_are_let_go_and_the_healer_forgets_them_too() {
+    let mut scene = Scene::new();
+    scene.timing.keep_ms = 0;
+    scene.timing.prune_ms = 50;
+    scene.plugins.usual();
+    scene.playbook("restart.yaml", RESTART);
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    until("it came and went", || {
+        scene.supervisor.effects().len() == 1 && healer.views.incidents().is_empty()
+    });
+    assert!(healer.views.story("inc-1").is_none());
+    // The next one is another one.
+    scene.dies("shop-1", 9);
+    until("the next one too", || {
+        scene.supervisor.effects().len() == 2 && healer.views.incidents().is_empty()
+    });
+    assert_eq!(
+        scene.supervisor.effects(),
+        ["inc-1/1/restart/1/0", "inc-2/1/restart/1/0"]
+    );
+    drop(healer);
+    let ledger = grace_ledger::Reader::open(&scene.layout.ledger()).unwrap();
+    grace_ledger::Queries::verify(&ledger).unwrap();
 }

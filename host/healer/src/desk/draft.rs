@@ -262,7 +262,9 @@ impl<'d, 'c> Draft<'d, 'c> {
         }
     }
 
-    fn busy_with(&self, target: &str) -> Option<Incident> {
+    /// The incident whose playbook has `target` in its hands, as this change sees it.
+    #[must_use]
+    pub fn busy_with(&self, target: &str) -> Option<Incident> {
         let here = self
             .incidents
             .values()

@@ -17,7 +17,7 @@ use super::crew::Crew;
 use super::rules::{Decision, Facts, Freed, Timing, decide};
 use super::runner::begin;
 use super::shelf::Shelf;
-use crate::error::Result;
+use crate::error::{HealerError, Result};
 use crate::kernel::Pulse;
 use crate::reach::notify::{self, Message};
 
@@ -118,7 +118,12 @@ impl Duty {
                     };
                     let finding = incident.finding;
                     begin(draft, &id, (*playbook).clone(), finding, &[], now_ms, &why).map(Some)
-                })?;
+                });
+                // Somebody began one by hand meanwhile; this incident's turn comes.
+                let run = match run {
+                    Err(HealerError::Busy { .. }) => None,
+                    run => run?,
+                };
                 if let Some(run) = run {
                     self.carry(run, bell);
                 }

@@ -41,7 +41,7 @@ pub struct Runner {
 /// writes all of it or nothing.
 ///
 /// # Errors
-/// What the ledger says.
+/// [`HealerError::Busy`] when another run holds the target; what the ledger says.
 pub fn begin(
     draft: &mut Draft<'_, '_>,
     incident: &IncidentId,
@@ -51,6 +51,16 @@ pub fn begin(
     steady_ms: u64,
     why: &str,
 ) -> Result<Run> {
+    // Asked here, where nobody can begin another in between.
+    if let Some(busy) = draft
+        .busy_with(&finding.target)
+        .filter(|b| b.id != *incident)
+    {
+        return Err(HealerError::Busy {
+            target: busy.target,
+            by: busy.id.0,
+        });
+    }
     draft.become_(incident, IncidentState::Diagnosing, why)?;
     let number = draft.tx().runs_of(incident)?.len() + 1;
     let id = RunId(format!("{incident}/{number}"));

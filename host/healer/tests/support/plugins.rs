@@ -17,6 +17,8 @@ type Judge = Arc<dyn Fn(&[u8], &Batch) -> Result<Observed, CallFailure> + Send +
 type Act =
     Arc<dyn Fn(&ActionCall, &mut dyn HostPort) -> Result<Receipt, CallFailure> + Send + Sync>;
 
+type Undo = Arc<dyn Fn(&mut dyn HostPort) -> Result<(), PluginError> + Send + Sync>;
+
 /// The plugins of a test.
 #[derive(Default)]
 pub struct FakePlugins {
@@ -24,6 +26,7 @@ pub struct FakePlugins {
     detectors: Mutex<Vec<DetectorView>>,
     judges: Mutex<BTreeMap<String, Judge>>,
     actions: Mutex<BTreeMap<String, (ActionInfo, Act)>>,
+    undo: Mutex<Option<Undo>>,
     /// What was undone.
     pub undone: Mutex<Vec<String>>,
 }
@@ -76,6 +79,14 @@ impl FakePlugins {
             .unwrap()
             .insert(name.to_owned(), (info, Arc::new(act)));
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What every undo does.
+    pub fn undoes(
+        &self,
+        undo: impl Fn(&mut dyn HostPort) -> Result<(), PluginError> + Send + Sync + 'static,
+    ) {
+        *self.undo.lock().unwrap() = Some(Arc::new(undo));
     }
 
     pub fn remove_actions(&self) {
@@ -226,10 +237,14 @@ impl PluginHost for FakePlugins {
         &self,
         action: &str,
         receipt: &Receipt,
-        _: Box<dyn HostPort>,
+        mut port: Box<dyn HostPort>,
         _: Duration,
     ) -> Result<(), CallFailure> {
         assert_eq!(receipt.undo, [7]);
+        let undo = self.undo.lock().unwrap().clone();
+        if let Some(undo) = undo {
+            undo(port.as_mut())?;
+        }
         self.undone.lock().unwrap().push(action.to_owned());
         Ok(())
     }

@@ -22,6 +22,9 @@ use super::rules::{Choice, cooldown_key, cooldown_key_of};
 use crate::error::Result;
 use books::Books;
 
+/// Ends that are remembered: a playbook for each signature and target of a large fleet.
+const ENDS: usize = 4_096;
+
 /// All playbooks.
 pub struct Shelf {
     dir: PathBuf,
@@ -221,6 +224,7 @@ impl Shelf {
         let stored = ledger.get(key).ok().flatten()?.as_u64()?;
         let at = steady.saturating_sub(wall.saturating_sub(stored));
         ended.insert(key.to_owned(), at);
+        bound(&mut ended);
         Some(at)
     }
 
@@ -235,6 +239,7 @@ impl Shelf {
         }
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.insert(cooldown_key(run), steady_ms);
+        bound(&mut ended);
     }
 
     /// Filled-in parameters as the action declares them.
@@ -259,5 +264,37 @@ impl Shelf {
             (name.clone(), value)
         });
         arguments(&literal.collect(), &Scope::new(), info).map_err(|e| e.to_string())
+    }
+}
+
+/// Drops the older half of what is remembered when it is too much. The ledger still has it.
+fn bound(ended: &mut HashMap<String, u64>) {
+    if ended.len() <= ENDS {
+        return;
+    }
+    let mut times: Vec<u64> = ended.values().copied().collect();
+    let middle = times.len() / 2;
+    let (_, middle, _) = times.select_nth_unstable(middle);
+    let middle = *middle;
+    ended.retain(|_, at| *at > middle);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_ends_is_bounded_and_keeps_the_newest() {
+        let mut ended = HashMap::new();
+        for at in 0..10_000_u64 {
+            ended.insert(format!("cooldown:{at}"), at);
+            bound(&mut ended);
+            assert!(ended.len() <= ENDS);
+            assert!(ended.contains_key(&format!("cooldown:{at}")));
+        }
+        // Ends at one moment, as after a long sleep, are bounded too.
+        let mut ended: HashMap<String, u64> = (0..=ENDS).map(|n| (n.to_string(), 7)).collect();
+        bound(&mut ended);
+        assert!(ended.len() <= ENDS);
     }
 }
