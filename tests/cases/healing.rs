@@ -1,9 +1,10 @@
 //! The whole loop: a fault, a detector, an incident, a playbook, a proof.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use crate::harness::{
-    Host, PATIENCE, Traffic, eventually, eventually_some, grace, signal, stopped,
+    Host, PATIENCE, Traffic, eventually, eventually_some, get, grace, signal, stopped,
 };
 
 #[test]
@@ -47,6 +48,32 @@ fn a_corrupt_configuration_is_put_back() {
     });
     let incident = host.incident("shop-3", "resolved");
     assert_eq!(incident["playbook"], "config-corrupt", "{incident}");
+    assert_eq!(traffic.stop(), Vec::<String>::new());
+    host.down();
+}
+
+#[test]
+fn one_so_slow_that_siblings_are_asked_in_its_place_is_slow_and_not_broken() {
+    // Every request on it is hedged after `hedge` (500 ms), and no client waits for it.
+    let host = Host::shop(3, "");
+    let addr = host.up();
+    let traffic = Traffic::start(addr);
+    traffic.more(100);
+    let pid = host.pid("shop-2");
+    let port = host.instance("shop-2")["port"].as_u64().expect("port");
+    let past_the_proxy = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("port")));
+    let told = get(past_the_proxy, "/break?delay_ms=900").expect("answer");
+    assert_eq!(told.status, 200);
+    host.new_process("shop-2", pid);
+    let incident = host.incident("shop-2", "resolved");
+    assert_eq!(incident["playbook"], "latency-high", "{incident}");
+    assert!(
+        host.incidents()
+            .iter()
+            .all(|one| one["finding"]["kind"] != "error-rate"),
+        "{:?}",
+        host.incidents()
+    );
     assert_eq!(traffic.stop(), Vec::<String>::new());
     host.down();
 }

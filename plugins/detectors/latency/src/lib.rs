@@ -35,7 +35,28 @@ struct Instance {
     limit_us: u64,
     absolute: bool,
     seen_at: u64,
+    /// Since when it is out of rotation. It gets hardly a request there, so no window will ever
+    /// have enough of them: that its trials are late does.
+    #[serde(default)]
+    out_since: Option<u64>,
+    /// Too late is why.
+    #[serde(default)]
+    late: bool,
+    #[serde(default)]
+    lately: Lately,
 }
+
+/// What an instance did since it was first taken out of rotation, not long ago.
+#[derive(Default, Serialize, Deserialize)]
+struct Lately {
+    ejections: u64,
+    ejected_at: u64,
+    requests: u64,
+    late: u64,
+}
+
+/// An ejection so long after the last one is another trouble, as it is to the load balancer.
+const SAME_TROUBLE_MS: u64 = 60_000;
 
 struct Settings {
     p99_limit_us: u64,
@@ -44,6 +65,7 @@ struct Settings {
     min_requests: u64,
     learn: u64,
     sustain_ms: u64,
+    ejected_for_ms: u64,
     repeat_ms: u64,
 }
 
@@ -59,6 +81,7 @@ impl Settings {
             min_requests: config::number("min_requests", 10)?.max(1),
             learn: config::number("learn", 20)?.max(1),
             sustain_ms: config::duration_ms("sustain", "3s")?,
+            ejected_for_ms: config::duration_ms("ejected_for", "1s")?,
             repeat_ms: config::duration_ms("repeat", "5s")?,
         })
     }
@@ -87,15 +110,26 @@ impl Detector for Latency {
                 // A new process has to warm up, and an old one's slowness is not its own. What
                 // is usual stays: it is the same program.
                 "instance.spawned" | "instance.exited" => {
-                    self.instances.touch(&seen.target, seen.at).alarm.clear();
+                    let instance = self.instances.touch(&seen.target, seen.at);
+                    instance.returned();
+                    instance.lately = Lately::default();
+                }
+                "instance.returned" => {
+                    self.instances.touch(&seen.target, seen.at).returned();
+                }
+                "instance.ejected" => {
+                    self.instances
+                        .touch(&seen.target, seen.at)
+                        .ejected(seen.at);
                 }
                 _ => {}
             }
         }
         let mut findings = Vec::new();
         for (target, instance) in self.instances.iter_mut() {
-            // Without traffic nothing is slow.
-            if instance
+            // Without traffic nothing is slow, but for what is kept from it for being slow.
+            if !instance.late
+                && instance
                 .seen_at
                 .saturating_add(settings.sustain_ms.max(1_000))
                 < batch.now
@@ -114,6 +148,9 @@ impl Latency {
     fn traffic(&mut self, settings: &Settings, siblings: &Siblings, seen: &Observation) {
         let requests = seen.count("requests");
         let service = seen.text("service").unwrap_or("");
+        self.instances
+            .touch(&seen.target, seen.at)
+            .out_of_rotation(settings, seen, service);
         if requests < settings.min_requests {
             return;
         }
@@ -154,8 +191,61 @@ impl Latency {
     }
 }
 
+impl Instance {
+    fn ejected(&mut self, at: u64) {
+        self.out_since.get_or_insert(at);
+        if at.saturating_sub(self.lately.ejected_at) > SAME_TROUBLE_MS {
+            self.lately = Lately::default();
+        }
+        self.lately.ejections += 1;
+        self.lately.ejected_at = at;
+    }
+
+    /// Back in rotation, by a trial that passed or by its probe, which may be faster than what
+    /// clients ask; or another process.
+    fn returned(&mut self) {
+        self.alarm.clear();
+        self.out_since = None;
+        self.late = false;
+    }
+
+    /// A window of one that is or was out of rotation. It has too few requests for any share.
+    fn out_of_rotation(&mut self, settings: &Settings, seen: &Observation, service: &str) {
+        let lately = &mut self.lately;
+        let (requests, p50_us) = (seen.count("requests"), seen.count("p50_us"));
+        if lately.ejections == 0
+            || seen.at.saturating_sub(lately.ejected_at) > SAME_TROUBLE_MS
+            || p50_us == 0
+        {
+            return;
+        }
+        // What failed or got no answer is not slow, but worse.
+        let answered = seen.count("errors") == 0 && seen.count("unanswered") == 0;
+        let late = answered && p50_us > settings.floor_us;
+        lately.requests += requests;
+        lately.late += if late { requests } else { 0 };
+        // Later than what was in flight, a request is a trial.
+        let trial = self
+            .out_since
+            .is_some_and(|out| seen.at.saturating_sub(out) >= settings.ejected_for_ms);
+        let again = lately.ejections > 1 && lately.late.saturating_mul(2) > lately.requests;
+        if late && (trial || again) {
+            service.clone_into(&mut self.service);
+            self.late = true;
+            self.requests = requests;
+            self.p99_us = seen.count("p99_us");
+            self.p50_us = p50_us;
+            self.limit_us = settings.floor_us;
+            self.absolute = false;
+            self.alarm.over(seen.at, 0);
+        }
+    }
+}
+
 fn report(target: &str, instance: &Instance) -> Finding {
-    let cause = if instance.absolute {
+    let cause = if instance.late {
+        "answers so late that it is kept out of rotation"
+    } else if instance.absolute {
         "answers slower than the limit"
     } else {
         "answers far slower than usual"
@@ -163,7 +253,7 @@ fn report(target: &str, instance: &Instance) -> Finding {
     finding(
         "latency-high",
         target,
-        if instance.absolute {
+        if instance.absolute || instance.late {
             Severity::Major
         } else {
             Severity::Moderate

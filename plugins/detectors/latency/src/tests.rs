@@ -14,6 +14,15 @@ fn traffic(target: &str, p99_ms: u64) -> Observation {
         .with("p99_us", p99_ms * 1_000)
 }
 
+/// A window with one request.
+fn trial(p99_ms: u64) -> Observation {
+    seen("instance.traffic", "shop-1")
+        .with("service", "shop")
+        .with("requests", 1_u32)
+        .with("p50_us", p99_ms * 1_000)
+        .with("p99_us", p99_ms * 1_000)
+}
+
 /// Three instances that were seen for a minute at 30 ms.
 fn settled() -> (Bench<Latency>, u64) {
     let mut bench = Bench::new();
@@ -72,6 +81,62 @@ fn the_absolute_limit_holds_without_anything_learned() {
     let found = feed(&mut Bench::new(), 1_000, 4_000, 2_500);
     assert_eq!(found[0].1.cause, "answers slower than the limit");
     assert_eq!(found[0].1.severity, Severity::Major);
+}
+
+#[test]
+fn one_that_is_out_of_rotation_is_found_by_a_single_late_trial() {
+    let mut bench = Bench::<Latency>::new();
+    bench.observe(1_000, [seen("instance.ejected", "shop-1")]);
+    // In flight when it was taken out.
+    assert!(bench.observe(1_500, [trial(520)]).is_empty());
+    let found = bench.observe(2_500, [trial(520)]);
+    assert_eq!(found[0].kind, "latency-high");
+    assert_eq!(found[0].severity, Severity::Major);
+    assert_eq!(
+        found[0].cause,
+        "answers so late that it is kept out of rotation"
+    );
+    // It is told again though there is no more traffic, until it is back.
+    assert_eq!(bench.observe(8_000, []).len(), 1);
+    bench.observe(8_100, [seen("instance.returned", "shop-1")]);
+    assert!(bench.observe(20_000, [trial(520)]).is_empty());
+}
+
+#[test]
+fn one_whose_probe_brings_it_back_is_found_at_its_second_ejection_if_it_answered_late() {
+    let round = |bench: &mut Bench<Latency>, at: u64, p99_ms: u64| {
+        let mut found = bench.observe(at, [trial(p99_ms), trial(p99_ms)]);
+        found.extend(bench.observe(at + 250, [seen("instance.ejected", "shop-1")]));
+        found.extend(bench.observe(at + 500, [trial(p99_ms)]));
+        found.extend(bench.observe(at + 1_250, [seen("instance.returned", "shop-1")]));
+        found
+    };
+    let mut bench = Bench::<Latency>::new();
+    assert!(round(&mut bench, 1_000, 520).is_empty());
+    let found = round(&mut bench, 5_000, 520);
+    assert_eq!(found[0].kind, "latency-high");
+    assert_eq!(found[0].severity, Severity::Major);
+    // Ejected for something else, or long ago.
+    let mut bench = Bench::<Latency>::new();
+    assert!(round(&mut bench, 1_000, 20).is_empty());
+    assert!(round(&mut bench, 5_000, 20).is_empty());
+    let mut bench = Bench::<Latency>::new();
+    assert!(round(&mut bench, 1_000, 520).is_empty());
+    assert!(round(&mut bench, 90_000, 520).is_empty());
+    // Another process answers for itself.
+    let mut bench = Bench::<Latency>::new();
+    assert!(round(&mut bench, 1_000, 520).is_empty());
+    bench.observe(3_000, [seen("instance.spawned", "shop-1")]);
+    assert!(round(&mut bench, 5_000, 520).is_empty());
+}
+
+#[test]
+fn a_trial_that_fails_or_is_fast_is_not_late() {
+    let mut bench = Bench::<Latency>::new();
+    bench.observe(1_000, [seen("instance.ejected", "shop-1")]);
+    assert!(bench.observe(3_000, [trial(30)]).is_empty());
+    let failed = trial(520).with("unanswered", 1_u32);
+    assert!(bench.observe(4_000, [failed]).is_empty());
 }
 
 #[test]
