@@ -19,7 +19,7 @@ use crate::core::{Core, Message};
 use crate::deaths::Dead;
 use crate::launch;
 use crate::slot::{Running, Slot};
-use crate::snapshot::{RunRecord, SlotRecord, Snapshot};
+use crate::snapshot::{RunRecord, SlotRecord, Snapshot, WideRecord};
 use crate::watch;
 
 /// A process that carries our mark and leads a session: the main process of an instance.
@@ -31,15 +31,24 @@ struct Marked {
 }
 
 impl Core {
-    /// Adopts; gives the number of instances that were found running.
+    /// Adopts; gives the number of instances that were found running. `first`: of a host that
+    /// was just started, so that what an earlier one was about to do is over.
     pub(crate) fn adopt(
         &mut self,
         kept: Option<Snapshot>,
         mut held: BTreeMap<String, OwnedFd>,
+        first: bool,
     ) -> u32 {
         let marked = self.marked();
         let kept = kept.unwrap_or_default();
-        let alive = kept.boot_id == self.self_id.boot_id && !kept.clean;
+        let same_boot = kept.boot_id == self.self_id.boot_id;
+        if same_boot && kept.clean && !first {
+            // All had ended, and the keeper was not told any more.
+            self.end_strays(&marked);
+            self.end_instances(Vec::new());
+            return 0;
+        }
+        let alive = same_boot && !kept.clean;
         self.take_numbers(&kept, alive);
         for record in kept.slots {
             self.take_slot(record, alive, &mut held);
@@ -49,7 +58,7 @@ impl Core {
         let adopted = self.take_processes(&marked, &held, &mut actions);
         self.end_strays(&marked);
         self.carry_out(actions);
-        if alive && kept.ending {
+        if alive && kept.ending && !first {
             self.end_instances(Vec::new());
         } else {
             for service in services {
@@ -354,6 +363,22 @@ impl Core {
         }
     }
 
+    /// Ends processes of Grace whose restart was noted and may not have been begun.
+    fn take_process_restarts(&self) {
+        for wide in &self.wide {
+            let WideRecord::Process { process, old, .. } = wide else {
+                continue;
+            };
+            let part = self.parts.iter().find(|part| part.name == process.as_str());
+            let is_old = part
+                .and_then(|part| part.process.as_ref())
+                .is_some_and(|running| Some(&running.id) == old.as_ref());
+            if let Some(part) = part.filter(|_| is_old) {
+                part.kill();
+            }
+        }
+    }
+
     /// Goes on with operations that a dead supervisor had begun.
     fn take_operations(&mut self, alive: bool, finished: Vec<(grace_model::id::OpId, Outcome)>) {
         let finished: BTreeMap<_, _> = finished.into_iter().collect();
@@ -378,5 +403,6 @@ impl Core {
                 }
             }
         }
+        self.take_process_restarts();
     }
 }

@@ -18,6 +18,8 @@ const EXITS: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Handed {
     pub keeper_pid: u32,
+    /// No supervisor of this host has stood before.
+    pub first: bool,
     pub held: BTreeMap<String, OwnedFd>,
 }
 
@@ -46,8 +48,9 @@ impl Link {
                         text: name,
                     });
                 }
-                Some((ToSupervisor::Hello { pid }, _)) => {
+                Some((ToSupervisor::Hello { pid, first }, _)) => {
                     handed.keeper_pid = pid;
+                    handed.first = first;
                 }
                 Some((ToSupervisor::Exited(exit), _)) => link.note(exit),
                 Some((ToSupervisor::End, _)) => break,
@@ -123,6 +126,11 @@ impl Link {
     /// Has it let go.
     pub(crate) fn drop_held(&self, name: &str) {
         self.say(&ToKeeper::Drop(name.to_owned()), None);
+    }
+
+    /// Tells it that this supervisor has adopted.
+    pub(crate) fn stands(&self) {
+        self.say(&ToKeeper::Stands, None);
     }
 
     /// Has it end.

@@ -158,7 +158,8 @@ impl Core {
         self.take_listeners(&mut held);
         self.take_parts(now);
         let kept = snapshot::load(&snapshot::path(&self.layout.run()));
-        let adopted = self.adopt(kept, held);
+        let adopted = self.adopt(kept, held, handed.first);
+        self.link.stands();
         let pid = std::process::id();
         self.record(What::Started {
             process: "supervisor".to_owned(),
@@ -172,7 +173,9 @@ impl Core {
             });
         }
         tracing::info!(pid, adopted, "the supervisor stands");
-        self.start_parts(now);
+        if self.shutdown == Shutdown::No {
+            self.start_parts(now);
+        }
         Ok(())
     }
 

@@ -187,6 +187,92 @@ fn a_proxy_whose_pid_could_not_be_written_down_is_found_and_not_doubled() {
     host.down();
 }
 
+/// Stops the supervisor, changes what it leaves, and kills it.
+fn kill_leaving(host: &Host, change: impl FnOnce(&mut serde_json::Value)) {
+    let supervisor = host.pid_of("supervisor");
+    crate::host::signal(supervisor, grace_os::Signal::Stop);
+    kill_leaving_stopped(host, supervisor, change);
+}
+
+fn kill_leaving_stopped(host: &Host, supervisor: u32, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = host.layout.run().join("fleet.json");
+    let mut snapshot: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut snapshot);
+    fs::write(&path, snapshot.to_string()).unwrap();
+    kill_now(supervisor);
+}
+
+#[test]
+fn a_supervisor_killed_at_the_very_end_of_a_shutdown_starts_nothing_again() {
+    let host = Host::new(vec![service("shop", &["idle"])]).with_parts("proxy healer");
+    host.up();
+    host.await_ready("shop-1");
+    // What is left when all has ended, and the keeper does not know it yet.
+    kill_leaving(&host, |snapshot| snapshot["clean"] = true.into());
+    until_or(
+        "the end of everything",
+        || host.log(),
+        || host.remains().is_empty().then_some(()),
+    );
+    // And a new start is one, also when its first supervisor dies before it stands.
+    let config = fs::read(host.layout.config()).unwrap();
+    let deaths = || host.log().matches("the supervisor has ended").count();
+    let before = deaths();
+    fs::write(host.layout.config(), "not yet").unwrap();
+    host.up();
+    until_or(
+        "the death of one",
+        || host.log(),
+        || {
+            host.log()
+                .contains("the supervisor has ended")
+                .then_some(())
+        },
+    );
+    fs::write(host.layout.config(), config).unwrap();
+    host.await_ready("shop-1");
+    host.down();
+}
+
+#[test]
+fn a_start_after_a_shutdown_that_was_cut_off_is_a_start() {
+    let host = Host::new(vec![service("shop", &["idle"])]);
+    let keeper = host.up();
+    let before = host.await_ready("shop-1");
+    let supervisor = host.pid_of("supervisor");
+    crate::host::signal(supervisor, grace_os::Signal::Stop);
+    kill_now(keeper);
+    kill_leaving_stopped(&host, supervisor, |snapshot| {
+        snapshot["ending"] = true.into()
+    });
+    host.up();
+    let after = host.await_ready("shop-1");
+    assert_eq!(after.pid, before.pid);
+    // Its successor knows nothing of an end either.
+    let supervisor = host.pid_of("supervisor");
+    kill_now(supervisor);
+    host.await_other("supervisor", supervisor);
+    assert_eq!(host.await_ready("shop-1").pid, before.pid);
+}
+
+#[test]
+fn a_restart_of_a_process_of_grace_that_was_only_noted_is_carried_out_by_the_next_supervisor() {
+    let host = Host::new(vec![service("shop", &["idle"])]).with_parts("proxy healer");
+    host.up();
+    let healer = host.pid_of("healer");
+    let old = serde_json::to_value(grace_os::process::identity(healer).unwrap()).unwrap();
+    kill_leaving(&host, |snapshot| {
+        snapshot["wide"] =
+            serde_json::json!([{ "process": { "op": "op-1", "process": "healer", "old": old } }]);
+    });
+    host.await_other("healer", healer);
+    host.await_event("the end of the operation", |what| match what {
+        What::OperationDone { op, .. } => (op.as_str() == "op-1").then_some(()),
+        _ => None,
+    });
+}
+
 /// A script that leaves a process which called setsid and forked twice, and tells its pid.
 const DAEMON: &str = r#"
 ( setsid sh -c 'sleep 86400 & echo $! > "$GRACE_DATA/daemon.new"; mv "$GRACE_DATA/daemon.new" "$GRACE_DATA/daemon"' & )

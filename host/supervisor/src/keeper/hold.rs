@@ -47,6 +47,8 @@ struct Keeper {
     exits: VecDeque<Exit>,
     supervisor: Option<Supervisor>,
     pace: Pace,
+    /// A supervisor of this host has stood.
+    stood: bool,
     bye: bool,
     /// The limit of open files of the processes it starts.
     files: OpenFiles,
@@ -68,6 +70,7 @@ pub(super) fn keep(exe: &Path, state_dir: &Path) -> Result<(), Error> {
         exits: VecDeque::new(),
         supervisor: None,
         pace: Pace::new(Instant::now()),
+        stood: false,
         bye: false,
         files: raise_open_files(),
     };
@@ -90,6 +93,7 @@ impl Keeper {
     /// A living supervisor has started this keeper.
     fn take_over(&mut self, socket: OwnedFd) -> Result<(), Error> {
         wire::bound_sends(&socket)?;
+        self.stood = true;
         let pid = pass::peer(&socket)?.pid;
         let handle = pidfd::open(pid)?;
         if let Some(id) = process::identity(pid) {
@@ -184,6 +188,7 @@ impl Keeper {
                 self.held.remove(&name);
             }
             Ok(Some((ToKeeper::Fetch, _))) => self.send_all(),
+            Ok(Some((ToKeeper::Stands, _))) => self.stood = true,
             Ok(Some((ToKeeper::Bye, _))) => self.bye = true,
             Ok(None) => self.hang_up(),
             Err(error) => {
@@ -202,6 +207,7 @@ impl Keeper {
     fn send_all(&mut self) {
         let hello = ToSupervisor::Hello {
             pid: std::process::id(),
+            first: !self.stood,
         };
         let mut sent = self.tell(&hello, None);
         for (name, fd) in &self.held {
@@ -346,6 +352,7 @@ mod tests {
             exits: VecDeque::new(),
             supervisor: None,
             pace: Pace::new(Instant::now()),
+            stood: false,
             bye: false,
             files: raise_open_files(),
         }

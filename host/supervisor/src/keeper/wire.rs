@@ -23,6 +23,8 @@ pub(crate) enum ToKeeper {
     Drop(String),
     /// Send everything that is held, and all exits that are remembered.
     Fetch,
+    /// This supervisor has adopted what ran and kept on disk what it took.
+    Stands,
     /// End: this host is being shut down.
     Bye,
 }
@@ -37,6 +39,10 @@ pub(crate) enum ToSupervisor {
     Hello {
         /// The keeper's pid.
         pid: u32,
+        /// Whether this keeper was started for a new host and no supervisor of it has stood
+        /// yet: what an earlier host was about to do is over then.
+        #[serde(default)]
+        first: bool,
     },
     /// All that is held was sent.
     End,
