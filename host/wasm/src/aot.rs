@@ -99,7 +99,7 @@ impl Cache {
         let loaded = unsafe { Component::deserialize_file(engine, &opened) };
         loaded
             .inspect_err(|error| {
-                tracing::debug!(file = %path.display(), "not usable here: {error:#}");
+                tracing::info!(file = %path.display(), "compiled plugin is of another engine, so it is compiled again: {error:#}");
             })
             .ok()
     }

@@ -29,6 +29,8 @@ pub struct Machine {
     pub pooled: bool,
     /// Components that were compiled, and not loaded from what was compiled before.
     pub compiled: AtomicU64,
+    /// Linkers that were filled, each for one plugin that was loaded.
+    pub linked: AtomicU64,
 }
 
 /// Why there is no engine.
@@ -79,7 +81,16 @@ impl Machine {
             owned: Some(runtime),
             pooled,
             compiled: AtomicU64::new(0),
+            linked: AtomicU64::new(0),
         })
+    }
+}
+
+impl Machine {
+    /// Component instances that the pool has given out at this moment; none without a pool.
+    pub fn pooled_instances(&self) -> Option<u64> {
+        let metrics = self.engine.pooling_allocator_metrics()?;
+        Some(metrics.component_instances())
     }
 }
 

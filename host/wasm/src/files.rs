@@ -1,7 +1,8 @@
 //! A plugin's two files: what they look like from outside, and what is in them. Decides
 //! nothing.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -9,6 +10,8 @@ use crate::load::LoadError;
 
 /// A component larger than this is not compiled: compiling takes memory many times its size.
 const MAX_COMPONENT: u64 = 64 << 20;
+/// A manifest is a page of text.
+const MAX_MANIFEST: u64 = 64 << 10;
 
 /// What a file looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +43,20 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
+/// Whether something is there under this name, if only a link that leads nowhere.
+pub fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Whether a plugin may be called this.
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.len() <= 64 && name.chars().all(plain)
+}
+
 /// Reads the files of plugin `name`.
 pub fn read(name: &str, wasm_file: &Path, manifest_file: &Path) -> Result<Files, LoadError> {
-    let good_name = name.len() <= 64
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !good_name {
+    if !is_name(name) {
         return Err(LoadError::refused(
             wasm_file,
             "its name is no plugin name",
@@ -64,35 +74,76 @@ pub fn read(name: &str, wasm_file: &Path, manifest_file: &Path) -> Result<Files,
 
 /// The bytes of a component and the text of its manifest.
 pub fn read_files(wasm_file: &Path, manifest_file: &Path) -> Result<(Vec<u8>, String), LoadError> {
-    let told = |file: &Path, missing: &str, error: std::io::Error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return LoadError::refused(file, "it is missing", missing);
-        }
+    let manifest = read_one(
+        manifest_file,
+        MAX_MANIFEST,
+        "put it beside the component, with at least api = \"0.1\" and world = \"detector\" or \"action\"",
+        "a manifest is a page of TOML; is it the right file?",
+    )?;
+    let manifest = String::from_utf8(manifest).map_err(|_| {
         LoadError::refused(
+            manifest_file,
+            "it is no text in UTF-8",
+            "write it as TOML in UTF-8",
+        )
+    })?;
+    let wasm = read_one(
+        wasm_file,
+        MAX_COMPONENT,
+        "put the component beside its manifest",
+        "strip its debug information (`strip = true` in the release profile)",
+    )?;
+    Ok((wasm, manifest))
+}
+
+/// The bytes of a regular file, at most `most` of them: a pipe would hold the loader for ever,
+/// and a device has no end.
+fn read_one(file: &Path, most: u64, missing: &str, smaller: &str) -> Result<Vec<u8>, LoadError> {
+    let told = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound if is_there(file) => LoadError::refused(
+            file,
+            "it is a link that leads nowhere",
+            "correct the link, or copy the file here",
+        ),
+        io::ErrorKind::NotFound => LoadError::refused(file, "it is missing", missing),
+        _ => LoadError::refused(
             file,
             format!("it cannot be read: {error}"),
             "make it readable for Grace",
+        ),
+    };
+    let about = fs::metadata(file).map_err(told)?;
+    if !about.is_file() {
+        let what = if about.is_dir() {
+            "it is a directory"
+        } else {
+            "it is a pipe, a socket or a device"
+        };
+        return Err(LoadError::refused(file, what, "put the file itself here"));
+    }
+    let too_large = |size: u64| {
+        let (size, most) = if most < 1 << 20 {
+            (format!("{} KiB", size >> 10), format!("{} KiB", most >> 10))
+        } else {
+            (format!("{} MiB", size >> 20), format!("{} MiB", most >> 20))
+        };
+        LoadError::refused(
+            file,
+            format!("it has {size}, and at most {most} are read"),
+            smaller,
         )
     };
-    let manifest = fs::read_to_string(manifest_file).map_err(|error| {
-        told(
-            manifest_file,
-            "put it beside the component, with at least api = \"0.1\" and world = \"detector\" or \"action\"",
-            error,
-        )
-    })?;
-    let of_wasm = |error| told(wasm_file, "put the component beside its manifest", error);
-    let size = fs::metadata(wasm_file).map_err(of_wasm)?.len();
-    if size > MAX_COMPONENT {
-        return Err(LoadError::refused(
-            wasm_file,
-            format!(
-                "it has {} MiB, and at most {} are compiled",
-                size >> 20,
-                MAX_COMPONENT >> 20
-            ),
-            "strip its debug information (`strip = true` in the release profile)",
-        ));
+    if about.len() > most {
+        return Err(too_large(about.len()));
     }
-    Ok((fs::read(wasm_file).map_err(of_wasm)?, manifest))
+    let mut bytes = Vec::new();
+    let opened = File::open(file).map_err(told)?;
+    opened
+        .take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(told)?;
+    match u64::try_from(bytes.len()).unwrap_or(u64::MAX) {
+        size if size > most => Err(too_large(size)),
+        _ => Ok(bytes),
+    }
 }

@@ -27,6 +27,7 @@ mod registry;
 mod settings;
 mod snapshot;
 mod state;
+mod tell;
 mod ticker;
 mod tuning;
 mod wasi;

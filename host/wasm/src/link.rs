@@ -1,11 +1,14 @@
 //! The linker of one plugin: WASI's stand-ins for everybody, and of Grace's interfaces exactly
 //! those that were granted. An interface that is not granted is not there to be called.
 
+use std::sync::atomic::Ordering;
+
 use grace_model::manifest::World;
-use wasmtime::Engine;
+
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings as wit;
+use crate::engine::Machine;
 use crate::grant::Capability;
 use crate::state::CallState;
 
@@ -13,11 +16,12 @@ type This = HasSelf<CallState>;
 
 /// A linker for a plugin of `world` that holds `granted`.
 pub fn linker(
-    engine: &Engine,
+    machine: &Machine,
     world: World,
     granted: &[Capability],
 ) -> wasmtime::Result<Linker<CallState>> {
-    let mut linker = Linker::new(engine);
+    machine.linked.fetch_add(1, Ordering::Relaxed);
+    let mut linker = Linker::new(&machine.engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wit::types::add_to_linker::<_, This>(&mut linker, same)?;
     wit::log::add_to_linker::<_, This>(&mut linker, same)?;

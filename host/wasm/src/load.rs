@@ -211,7 +211,7 @@ pub fn build(
             "build it again with the toolchain that `grace plugin new` sets up",
         )
     })?;
-    let linker = link::linker(&site.machine.engine, world, &granted).map_err(|error| {
+    let linker = link::linker(site.machine, world, &granted).map_err(|error| {
         refused(
             format!("the host cannot link it: {}", one_line(&error)),
             "report this",
@@ -239,6 +239,7 @@ pub fn build(
         .iter()
         .map(|(key, value)| (key.clone(), value.to_string()))
         .collect();
+    let declared = config.keys().cloned().collect();
     config.extend(
         overrides
             .into_iter()
@@ -258,6 +259,7 @@ pub fn build(
         granted,
         limits: looked.checked.limits,
         config: Arc::new(config),
+        declared,
         actions: Vec::new(),
         trial: true,
         wasi,

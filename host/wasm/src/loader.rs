@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use grace_model::id::PluginName;
 use grace_model::status::PluginState;
@@ -17,6 +18,7 @@ use crate::grant::{Capability, Operator, read_grants};
 use crate::load::{self, LoadError, Site, Source};
 use crate::settings::{Builtin, Settings};
 use crate::snapshot::{Entry, Found, Live, Snapshot};
+use crate::tell;
 
 /// Compilers that run at once when many plugins are new.
 const COMPILERS: usize = 4;
@@ -49,8 +51,10 @@ struct Unloaded {
 #[derive(Clone)]
 struct Slot {
     key: Key,
-    /// Whether the same key may come out differently next time.
-    passing: bool,
+    /// Attempts in a row that failed of something that may pass by itself.
+    tries: u32,
+    /// When the same key is tried again; none when it would come out the same.
+    again: Option<Instant>,
     entry: Entry,
 }
 
@@ -91,9 +95,9 @@ impl Loader {
         let work: Vec<(&String, &Key)> = keys
             .iter()
             .filter(|(name, key)| {
-                self.slots
-                    .get(*name)
-                    .is_none_or(|slot| slot.passing || slot.key != **key)
+                self.slots.get(*name).is_none_or(|slot| {
+                    slot.key != **key || slot.again.is_some_and(|at| at <= Instant::now())
+                })
             })
             .collect();
         let done = self.attempt_all(&work);
@@ -146,7 +150,8 @@ impl Loader {
                 path.extension()
                     .is_some_and(|end| end == "wasm" || end == "toml")
             })
-            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            // A name that is no text is listed too, and refused for it.
+            .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
             .filter(|name| !name.starts_with('.'))
             .collect()
     }
@@ -213,7 +218,7 @@ impl Loader {
         let done = Mutex::new(Vec::with_capacity(work.len()));
         let take = || {
             while let Some((name, key)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let slot = self.attempt(name, key);
+                let slot = self.attempt_safely(name, key);
                 done.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(((*name).clone(), slot));
@@ -231,6 +236,23 @@ impl Loader {
         done.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`Self::attempt`]; a defect of ours that a file brings to light costs that plugin
+    /// and not the host.
+    fn attempt_safely(&self, name: &str, key: &Key) -> Slot {
+        let attempt = std::panic::AssertUnwindSafe(|| self.attempt(name, key));
+        std::panic::catch_unwind(attempt).unwrap_or_else(|panic| {
+            let before = self.slots.get(name).map(|slot| slot.entry.clone());
+            let entry = tell::fallen(name, &*panic, before);
+            tell::tell(name, None, &entry);
+            Slot {
+                key: key.clone(),
+                tries: 0,
+                again: None,
+                entry,
+            }
+        })
+    }
+
     /// What `name` is from now on.
     fn attempt(&self, name: &str, key: &Key) -> Slot {
         let before = self.slots.get(name).map(|slot| &slot.entry);
@@ -246,13 +268,16 @@ impl Loader {
             };
             return Slot {
                 key: key.clone(),
-                passing: false,
+                tries: 0,
+                again: None,
                 entry,
             };
         }
         let live_before = before.and_then(|entry| entry.live.clone());
-        let present = key.wasm.is_some() || key.manifest.is_some();
-        let (live, error, found) = match self.paths(name).filter(|_| present) {
+        let present = |(wasm, manifest): &(PathBuf, PathBuf)| {
+            !files::is_name(name) || files::is_there(wasm) || files::is_there(manifest)
+        };
+        let (live, error, found) = match self.paths(name).filter(present) {
             Some((wasm, manifest)) => {
                 match self.drop_in(name, &wasm, &manifest, key, live_before.as_ref()) {
                     Ok(live) => (Some(live), None, Found::default()),
@@ -271,13 +296,30 @@ impl Loader {
                 None => (None, None, Found::default()),
             },
         };
-        let passing = error.as_ref().is_some_and(|error| error.passing);
+        let tries = match &error {
+            Some(error) if error.passing => self
+                .slots
+                .get(name)
+                .filter(|slot| slot.key == *key)
+                .map_or(1, |slot| slot.tries.saturating_add(1)),
+            _ => 0,
+        };
         let error = error.map(|error| (error.state, error.to_string()));
-        let entry = Entry { live, error, found };
-        tell(name, before, &entry);
+        let note = live.as_ref().and_then(|live| {
+            let set = self.settings.config.get(&PluginName::from(name))?;
+            tell::unknown_settings(&live.plugin, set)
+        });
+        let entry = Entry {
+            live,
+            error,
+            note,
+            found,
+        };
+        tell::tell(name, before, &entry);
         Slot {
             key: key.clone(),
-            passing,
+            tries,
+            again: tell::pause(tries).map(|pause| Instant::now() + pause),
             entry,
         }
     }
@@ -408,23 +450,5 @@ impl Loader {
             Some(Err(unloaded)) => (None, Some(unloaded.error)),
             None => (None, None),
         }
-    }
-}
-
-fn tell(name: &str, before: Option<&Entry>, now: &Entry) {
-    let live = |entry: &Entry| entry.live.as_ref().map(Arc::as_ptr);
-    if let Some(live_now) = now
-        .live
-        .as_ref()
-        .filter(|_| before.and_then(live) != live(now))
-    {
-        tracing::info!(plugin = name, origin = live_now.plugin.origin, "live");
-    }
-    if let Some((_, why)) = now
-        .error
-        .as_ref()
-        .filter(|error| before.and_then(|entry| entry.error.as_ref()) != Some(error))
-    {
-        tracing::warn!(plugin = name, "{why}");
     }
 }

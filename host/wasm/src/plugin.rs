@@ -1,7 +1,7 @@
 //! A loaded plugin and its calls: a fresh instance each, within fuel, memory, time and quota.
 //! Knows no file, and does not decide what follows from a failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,8 @@ pub struct Plugin {
     pub limits: Limits,
     /// Its settings.
     pub config: Arc<BTreeMap<String, String>>,
+    /// The settings that its manifest declares.
+    pub declared: BTreeSet<String>,
     /// What `describe` answered; empty for a detector.
     pub actions: Vec<ActionInfo>,
     /// Whether it is being called for the first time.

@@ -68,6 +68,10 @@ pub struct Figures {
     pub pooled: bool,
     /// Components compiled since the start; the others came compiled.
     pub compiled: u64,
+    /// Plugins linked since the start: one for each that was loaded, none for a call.
+    pub linked: u64,
+    /// Instances that the pool has given out at this moment; none without a pool.
+    pub instances: Option<u64>,
 }
 
 /// All plugins, live or not.
@@ -124,6 +128,8 @@ impl Registry {
         Figures {
             pooled: self.machine.pooled,
             compiled: self.machine.compiled.load(Ordering::Relaxed),
+            linked: self.machine.linked.load(Ordering::Relaxed),
+            instances: self.machine.pooled_instances(),
         }
     }
 

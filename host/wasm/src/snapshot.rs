@@ -51,6 +51,8 @@ pub struct Entry {
     pub live: Option<Arc<Live>>,
     /// Why the files as they are now are not what is live.
     pub error: Option<(PluginState, String)>,
+    /// What an operator should know of a plugin that is live all the same.
+    pub note: Option<String>,
     /// What could be read of the files, for when nothing is live.
     pub found: Found,
 }
@@ -164,7 +166,7 @@ impl Entry {
                 PluginState::Live,
                 Some(format!("the version before stays live: {why}")),
             ),
-            (None, None) => (PluginState::Live, None),
+            (None, None) => (PluginState::Live, self.note.clone()),
         };
         PluginView {
             name: name.to_owned(),

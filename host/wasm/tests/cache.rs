@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use grace_model::port::PluginHost;
 use grace_wasm::Registry;
@@ -49,6 +50,58 @@ fn a_damaged_entry_is_compiled_again_and_made_whole() {
     assert_eq!((compiled(&yard), compiled(&yard)), (1, 0));
     std::fs::write(&entry, b"").expect("written");
     assert_eq!((compiled(&yard), compiled(&yard)), (1, 0));
+}
+
+/// Collects what is told while it is the subscriber of this thread.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<String>>);
+
+impl tracing::field::Visit for Told {
+    fn record_debug(&mut self, _field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let mut told = self.0.lock().expect("not poisoned");
+        told.push_str(&format!("{value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Told {
+    fn enabled(&self, _metadata: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+#[test]
+fn code_of_another_engine_in_the_cache_is_told_and_compiled_again() {
+    let yard = Yard::new();
+    yard.put("one", &quiet(1), DETECTOR);
+    assert_eq!(compiled(&yard), 1);
+    // An engine with other settings, its code under the right name with the right digest: what
+    // an older Grace leaves behind if the names ever met.
+    let code = wasmtime::Engine::default()
+        .precompile_component(&quiet(1))
+        .expect("it compiles");
+    let entry = entries(&yard, "cwasm").pop().expect("an entry");
+    std::fs::write(&entry, &code).expect("written");
+    let digest = blake3::hash(&code).to_hex();
+    std::fs::write(entry.with_extension("b3"), digest.as_bytes()).expect("written");
+    let told = Told::default();
+    let again = tracing::subscriber::with_default(told.clone(), || compiled(&yard));
+    assert_eq!(again, 1);
+    let told = told.0.lock().expect("not poisoned");
+    assert!(
+        told.contains("of another engine") && told.contains(".cwasm"),
+        "{told}"
+    );
+    assert_eq!(compiled(&yard), 0, "and the new one is kept");
 }
 
 #[test]

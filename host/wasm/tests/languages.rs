@@ -91,7 +91,12 @@ impl Guest {
             command.args(["-q", "-d"]).arg(&wit);
             command.args(["-w", self.world, "componentize"]);
             command.arg(Path::new(self.source).file_stem().expect("a name"));
-            command.arg("-p").arg(sources.join("python"));
+            // It leaves byte code beside what it reads.
+            let copy = room.path().join("source");
+            std::fs::create_dir(&copy).expect("a folder");
+            let name = Path::new(self.source).file_name().expect("a name");
+            std::fs::copy(sources.join(self.source), copy.join(name)).expect("copied");
+            command.arg("-p").arg(copy);
             command.arg("-o").arg(&out);
             command
         } else {

@@ -11,7 +11,10 @@
 mod actions;
 mod cache;
 mod cases;
+mod contract;
+mod corpus;
 mod cramped;
+mod engine;
 mod fixtures;
 mod grants;
 mod guests;
@@ -19,5 +22,6 @@ mod hostile;
 mod languages;
 mod reload;
 mod shipped;
+mod siege;
 mod wasi;
 mod world;

@@ -137,6 +137,7 @@ fn a_change_is_told_at_once_and_again_while_it_lasts_but_a_good_file_is_not() {
         let seen = place.files.sample(&[ready()]).observations;
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].kind, "config.file");
+        crate::signal::table::fits_its_row(&seen[0]);
     }
     fs::remove_file(&place.path).unwrap();
     let seen = place.files.sample(&[ready()]).observations;

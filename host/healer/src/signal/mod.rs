@@ -4,4 +4,6 @@
 pub mod convert;
 pub mod journals;
 pub mod resources;
+#[cfg(test)]
+pub mod table;
 pub mod traffic;
