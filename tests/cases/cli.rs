@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Host, eventually, signal};
+use crate::harness::{Host, eventually, get, grace, signal};
 
 fn keys(value: &serde_json::Value) -> Vec<String> {
     value
@@ -217,10 +217,35 @@ fn output_in_a_pipe_has_no_colours() {
 fn init_writes_a_file_that_up_accepts() {
     let host = Host::shop(1, "");
     fs::remove_file(host.file()).expect("remove");
-    let _ = host.run(&["init"]).good();
-    assert!(host.file().exists());
+    let run = host.run(&["init"]).good();
+    assert!(run.stdout.contains("grace.toml"), "{run:?}");
     let run = host.run(&["init"]);
     assert_ne!(run.code, 0, "init overwrote a file: {run:?}");
+    // As it is, but for the port, which another may have.
+    let any_port = || {
+        let text = fs::read_to_string(host.file()).expect("grace.toml");
+        let state = host.state().display().to_string();
+        let text = text.replacen("127.0.0.1:8080", "127.0.0.1:0", 1);
+        let text = text.replacen("# state = \".grace\"", &format!("state = {state:?}"), 1);
+        fs::write(host.file(), text).expect("write");
+    };
+    any_port();
+    // Its program is one that the user still has to name.
+    let run = host.run(&["up", "-d"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("./shop"), "{run:?}");
+    fs::remove_file(host.file()).expect("remove");
+    // And with a program, `up` starts it.
+    let worker = grace().display().to_string();
+    let mut init = host.command(&["init"]);
+    init.args(["--", &worker, "internal", "shop-worker", "--port", "{port}"]);
+    assert!(init.output().expect("grace").status.success());
+    any_port();
+    let ready = host.json(&["up", "-d"]);
+    let addr = ready["services"][0]["listen"].as_str().expect("listen");
+    let answer = get(addr.parse().expect("address"), "/").expect("answer");
+    assert_eq!(answer.status, 200);
+    host.down();
 }
 
 #[test]

@@ -55,3 +55,27 @@ fn the_playbook_reference_names_every_shipped_playbook() {
         }
     }
 }
+
+#[test]
+fn every_plugin_setting_in_the_example_exists() {
+    let mut plugin = None;
+    let mut seen = 0;
+    for line in read("host/grace/config/example.toml").lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            let name = line.strip_prefix("[plugins.config.");
+            plugin = name.map(|name| name.trim_end_matches(']').to_owned());
+        } else if let (Some(plugin), Some((key, _))) = (&plugin, line.split_once(" = ")) {
+            let manifest = read(&format!("plugins/out/{plugin}.toml"));
+            let settings = manifest.split("[config]").nth(1).unwrap_or_default();
+            assert!(
+                settings
+                    .lines()
+                    .any(|line| line.starts_with(&format!("{key} = "))),
+                "{plugin} has no setting {key}: {settings}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "the example shows no setting");
+}

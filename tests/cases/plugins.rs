@@ -6,19 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Host, eventually, eventually_some, signal};
-
-fn fixture(name: &str) -> (Vec<u8>, String) {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("plugins/out/fixtures");
-    let dir = std::env::var_os("GRACE_FIXTURES").map_or(dir, PathBuf::from);
-    let read = |end: &str| {
-        let file = dir.join(format!("{name}.{end}"));
-        fs::read(&file).unwrap_or_else(|error| {
-            panic!("{}: {error}; run `cargo xtask plugins`", file.display())
-        })
-    };
-    (read("wasm"), String::from_utf8(read("toml")).expect("text"))
-}
+use crate::harness::{Host, eventually, eventually_some, fixture, signal};
 
 struct WithPlugins {
     host: Host,

@@ -6,23 +6,21 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Host, Run, eventually, eventually_some};
+use crate::harness::{Host, Run, eventually, eventually_some, fixture};
 
-fn fixture(dir: &Path, name: &str) -> PathBuf {
-    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("plugins/out/fixtures");
-    let from = std::env::var_os("GRACE_FIXTURES").map_or(from, PathBuf::from);
-    for end in ["wasm", "toml"] {
-        let file = format!("{name}.{end}");
-        fs::copy(from.join(&file), dir.join(&file))
-            .unwrap_or_else(|error| panic!("{file}: {error}; run `cargo xtask plugins`"));
-    }
-    dir.join(format!("{name}.wasm"))
+/// A component with its manifest beside it.
+fn put(dir: &Path, name: &str) -> PathBuf {
+    let (wasm, manifest) = fixture(name);
+    let file = dir.join(format!("{name}.wasm"));
+    fs::write(&file, wasm).expect("write");
+    fs::write(file.with_extension("toml"), manifest).expect("write");
+    file
 }
 
 #[test]
 fn a_component_is_inspected_and_checked_without_a_host() {
     let host = Host::shop(1, "");
-    let good = fixture(host.dir(), "std-hello");
+    let good = put(host.dir(), "std-hello");
     let path = good.to_str().expect("path");
     let seen = host.json(&["plugin", "inspect", path]);
     assert_eq!(seen["name"], "std-hello");

@@ -1,6 +1,7 @@
 //! What end-to-end tests stand on: a host in a directory of its own, its command line, its
 //! clients, and waiting with an end.
 
+mod fixture;
 mod host;
 mod http;
 mod process;
@@ -8,6 +9,7 @@ mod room;
 mod stream;
 mod wait;
 
+pub use fixture::fixture;
 pub use grace_needs::{as_root, tool};
 pub use host::{Host, Run, grace, worker};
 pub use http::{Traffic, get, send};

@@ -88,7 +88,10 @@ mod tests {
             ("finding", json!({})),
             ("incident", json!({ "to": "open", "signature": "s" })),
             ("incident", json!({ "from": "open", "to": "diagnosing" })),
-            ("run-started", json!({ "run": "inc-1/1", "playbook": "instance-hang" })),
+            (
+                "run-started",
+                json!({ "run": "inc-1/1", "playbook": "instance-hang" }),
+            ),
             ("incident", json!({ "from": "diagnosing", "to": "healing" })),
             ("step-started", json!({})),
             ("incident", json!({ "from": "healing", "to": "verifying" })),
@@ -135,7 +138,12 @@ mod tests {
             .into_iter()
             .map(|seq| {
                 let then = as_it_was(now.clone(), &entries, seq).unwrap();
-                (then.state.word(), then.run.is_some(), then.resolved_at, then.recurrences)
+                (
+                    then.state.word(),
+                    then.run.is_some(),
+                    then.resolved_at,
+                    then.recurrences,
+                )
             })
             .collect();
         assert_eq!(
