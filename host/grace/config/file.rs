@@ -131,6 +131,11 @@ pub struct ProxyTable {
     pub connect_timeout: Option<Millis>,
     pub answer_timeout: Option<Millis>,
     pub head_timeout: Option<Millis>,
+    pub idle_timeout: Option<Millis>,
+    pub upload_timeout: Option<Millis>,
+    pub download_timeout: Option<Millis>,
+    pub slow_bytes: Option<Bytes>,
+    pub stall_timeout: Option<Millis>,
     pub eject_failures: Option<Spanned<u32>>,
 }
 

@@ -227,6 +227,11 @@ fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
         connect_timeout_ms: ms(table.connect_timeout, default.connect_timeout_ms),
         answer_timeout_ms: ms(table.answer_timeout, default.answer_timeout_ms),
         head_timeout_ms: ms(table.head_timeout, default.head_timeout_ms),
+        idle_timeout_ms: ms(table.idle_timeout, default.idle_timeout_ms),
+        upload_timeout_ms: ms(table.upload_timeout, default.upload_timeout_ms),
+        download_timeout_ms: ms(table.download_timeout, default.download_timeout_ms),
+        slow_bytes: table.slow_bytes.map_or(default.slow_bytes, |size| size.0),
+        stall_timeout_ms: ms(table.stall_timeout, default.stall_timeout_ms),
         eject_failures: within(
             table.eject_failures,
             default.eject_failures,

@@ -193,6 +193,7 @@ pub struct Healing {
 
 /// The data plane's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Proxy {
     /// Threads, each with its own listener of every service.
     pub threads: u32,
@@ -213,6 +214,18 @@ pub struct Proxy {
     pub answer_timeout_ms: u64,
     /// Time a client may take to send a request's head.
     pub head_timeout_ms: u64,
+    /// Time a connection of a client may stay open without a request.
+    pub idle_timeout_ms: u64,
+    /// Time waited for a client's body in which `slow_bytes` of it must come; 0: no limit.
+    pub upload_timeout_ms: u64,
+    /// Time waited for a client to take its answer in which it must take `slow_bytes` of it;
+    /// 0: no limit.
+    pub download_timeout_ms: u64,
+    /// The least a client must move in the two times above.
+    pub slow_bytes: u64,
+    /// Time an instance may stand still in the middle of a request's body or an answer's; 0: no
+    /// limit.
+    pub stall_timeout_ms: u64,
     /// Failures in a row that eject an instance until its probe passes.
     pub eject_failures: u32,
 }
@@ -277,6 +290,11 @@ impl Default for Proxy {
             connect_timeout_ms: 1_000,
             answer_timeout_ms: 30_000,
             head_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
+            upload_timeout_ms: 30_000,
+            download_timeout_ms: 60_000,
+            slow_bytes: 512,
+            stall_timeout_ms: 60_000,
             eject_failures: 3,
         }
     }

@@ -17,6 +17,8 @@ pub(crate) enum Refusal {
     Connect,
     /// Its body broke off or is malformed.
     BadBody,
+    /// Its body comes too slowly.
+    SlowBody,
     /// No instance takes requests.
     NoInstance,
     /// The instance could not be reached, and neither could others.
@@ -52,6 +54,11 @@ impl Refusal {
                 S::BAD_REQUEST,
                 "bad-body",
                 "the request's body broke off or is malformed",
+            ),
+            Refusal::SlowBody => (
+                S::REQUEST_TIMEOUT,
+                "slow-body",
+                "the request's body came too slowly",
             ),
             Refusal::NoInstance => (
                 S::SERVICE_UNAVAILABLE,
@@ -99,7 +106,7 @@ impl Refusal {
         }
         if matches!(
             self,
-            Refusal::Ambiguous | Refusal::BadHost | Refusal::BadBody
+            Refusal::Ambiguous | Refusal::BadHost | Refusal::BadBody | Refusal::SlowBody
         ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

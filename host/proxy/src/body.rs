@@ -9,9 +9,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use grace_model::config;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::client::Busy;
+use crate::flow::{Flow, Pace};
 use crate::lane::{Run, Sender};
 
 /// A request's body as an instance gets it.
@@ -33,6 +35,8 @@ pub(crate) struct Upload {
     ended: Cell<bool>,
     /// When the last of it came.
     latest: Cell<Instant>,
+    /// Waiting for the client to send.
+    flow: Flow,
 }
 
 /// A body that can be read again as long as it is short enough.
@@ -69,6 +73,7 @@ impl Upload {
             failed: Cell::new(false),
             ended: Cell::new(false),
             latest: Cell::new(now),
+            flow: Flow::new(now),
         }
     }
 
@@ -84,9 +89,28 @@ impl Upload {
         self.latest.get()
     }
 
-    fn came(&self, last: bool) {
+    /// Whether it is the client that is waited for, and not the instance.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.flow.is_waiting()
+    }
+
+    /// Whether the client sends less than it must.
+    pub(crate) fn is_too_slow(&self, settings: &config::Proxy, now: Instant) -> bool {
+        let pace = Pace::new(settings.upload_timeout_ms, settings.slow_bytes);
+        self.flow.is_stuck(pace, now)
+    }
+
+    fn came(&self, bytes: usize, last: bool) {
         self.latest.set(Instant::now());
+        self.flow.add(bytes);
         self.ended.set(last);
+    }
+
+    fn waits<T>(&self, poll: Poll<T>) -> Poll<T> {
+        if poll.is_pending() {
+            self.flow.wait();
+        }
+        poll
     }
 }
 
@@ -126,7 +150,8 @@ impl Store {
 
     fn poll_client(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UpBodyError>>> {
         loop {
-            let frame = ready!(Pin::new(&mut *self.client.borrow_mut()).poll_frame(cx));
+            let frame = Pin::new(&mut *self.client.borrow_mut()).poll_frame(cx);
+            let frame = ready!(self.upload.waits(frame));
             let data = match frame {
                 // Trailers are hop-by-hop unless both sides agreed, which nobody did.
                 Some(Ok(frame)) => match frame.into_data() {
@@ -138,7 +163,7 @@ impl Store {
                     return Poll::Ready(Some(Err(UpBodyError::Client(error))));
                 }
                 None => {
-                    self.upload.came(true);
+                    self.upload.came(0, true);
                     return Poll::Ready(None);
                 }
             };
@@ -151,7 +176,8 @@ impl Store {
             if !self.over.get() {
                 self.kept.borrow_mut().push(data.clone());
             }
-            self.upload.came(self.client.borrow().is_end_stream());
+            let last = self.client.borrow().is_end_stream();
+            self.upload.came(data.len(), last);
             return Poll::Ready(Some(Ok(data)));
         }
     }
@@ -189,9 +215,11 @@ impl Body for UpBody {
         match &mut *self {
             UpBody::Empty => Poll::Ready(None),
             UpBody::Through(client, upload) => loop {
-                match ready!(Pin::new(&mut *client).poll_frame(cx)) {
+                let frame = Pin::new(&mut *client).poll_frame(cx);
+                match ready!(upload.waits(frame)) {
                     Some(Ok(frame)) if frame.is_data() => {
-                        upload.came(client.is_end_stream());
+                        let bytes = frame.data_ref().map_or(0, Bytes::len);
+                        upload.came(bytes, client.is_end_stream());
                         return Poll::Ready(Some(Ok(frame)));
                     }
                     Some(Ok(_)) => {}
@@ -200,7 +228,7 @@ impl Body for UpBody {
                         return Poll::Ready(Some(Err(UpBodyError::Client(error))));
                     }
                     None => {
-                        upload.came(true);
+                        upload.came(0, true);
                         return Poll::Ready(None);
                     }
                 }
@@ -249,7 +277,7 @@ pub(crate) struct Passed {
     run: Run,
     sender: Option<Sender>,
     ended: bool,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl OutBody {
@@ -264,7 +292,7 @@ impl OutBody {
             run,
             sender: Some(sender),
             ended: false,
-            _busy: busy,
+            busy,
         })
     }
 }
@@ -275,6 +303,8 @@ impl Drop for Passed {
             && let Some(sender) = self.sender.take()
         {
             self.run.lane.check_in(sender);
+        } else if self.busy.is_stalled() {
+            self.run.broke_off();
         }
     }
 }
@@ -295,8 +325,15 @@ impl Body for OutBody {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             OutBody::Passed(passed) => loop {
-                match ready!(Pin::new(&mut passed.body).poll_frame(cx)) {
-                    Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                let Poll::Ready(frame) = Pin::new(&mut passed.body).poll_frame(cx) else {
+                    passed.busy.flow().wait();
+                    return Poll::Pending;
+                };
+                match frame {
+                    Some(Ok(frame)) if frame.is_data() => {
+                        passed.busy.flow().add(1);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
                         passed.run.broke_off();

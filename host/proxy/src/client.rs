@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use grace_model::config;
 use grace_model::id::ServiceName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::body::Upload;
+use crate::flow::{Flow, Pace};
 use crate::framing::{Scanner, Verdict};
 use crate::head::ClientHead;
 use crate::hub::Hub;
 use crate::pick::LocalService;
 use crate::socket::Socket;
-
-/// A connection without a request is closed after this.
-const IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// A client's socket whose bytes are looked at as they come.
 #[derive(Debug)]
@@ -43,6 +43,23 @@ pub(crate) struct Client {
     /// A request is on its way, or its answer.
     busy: Cell<bool>,
     watch: Cell<Watch>,
+    /// The instance bringing the body of its answer.
+    pub(crate) answer: Flow,
+    /// A body that is still being sent though its answer has begun.
+    late: RefCell<Option<Rc<Upload>>>,
+    /// Its instance was too slow: this is held against it.
+    stalled: Cell<bool>,
+}
+
+/// Why a connection has had its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// A head that does not come to its end, or no request at all.
+    Waiting,
+    /// The client does not send its body, or does not take its answer.
+    Client,
+    /// The instance stands still.
+    Instance,
 }
 
 /// A request or its answer is on its way, so that the connection is not idle.
@@ -52,6 +69,25 @@ pub(crate) struct Busy(Rc<Client>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(false);
+        self.0.answer.rest();
+        self.0.late.take();
+    }
+}
+
+impl Busy {
+    /// Where waiting for the instance's body is counted.
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.0.answer
+    }
+
+    /// Whether the connection ends because its instance stood still.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.stalled.get()
+    }
+
+    /// The answer has begun before the request's body has ended.
+    pub(crate) fn keep_late(&self, upload: Rc<Upload>) {
+        *self.0.late.borrow_mut() = Some(upload);
     }
 }
 
@@ -91,6 +127,9 @@ impl Client {
                 in_head: false,
                 since: now,
             }),
+            answer: Flow::new(now),
+            late: RefCell::default(),
+            stalled: Cell::new(false),
         }
     }
 
@@ -118,9 +157,32 @@ impl Client {
         self.busy.get()
     }
 
-    /// Whether the connection has had its time: a head that does not come to its end, or no
-    /// request at all. Called every now and then.
-    pub(crate) fn overdue(&self, head_timeout: Duration, now: Instant) -> bool {
+    /// Whether the connection has had its time. Called every now and then.
+    pub(crate) fn overdue(&self, settings: &config::Proxy, now: Instant) -> Option<Overdue> {
+        let taking = Pace::new(settings.download_timeout_ms, settings.slow_bytes);
+        let late = self.late.borrow();
+        let sending = late.as_ref().filter(|it| !it.ended());
+        if self.verdict.out.is_stuck(taking, now)
+            || sending.is_some_and(|it| it.is_too_slow(settings, now))
+        {
+            return Some(Overdue::Client);
+        }
+        let stall = Pace::new(settings.stall_timeout_ms, 1);
+        if self.answer.is_stuck(stall, now) {
+            self.stalled.set(true);
+            return Some(Overdue::Instance);
+        }
+        self.waits_too_long(settings, now)
+            .then_some(Overdue::Waiting)
+    }
+
+    /// How long the connection has been without a request, a whole one.
+    pub(crate) fn waiting(&self, now: Instant) -> Option<Duration> {
+        let waits = !self.busy.get();
+        waits.then(|| now.saturating_duration_since(self.watch.get().since))
+    }
+
+    fn waits_too_long(&self, settings: &config::Proxy, now: Instant) -> bool {
         let before = self.watch.get();
         let (reads, heads) = (self.verdict.reads(), self.verdict.heads());
         let in_head = self.verdict.in_head();
@@ -139,11 +201,21 @@ impl Client {
             return false;
         }
         let limit = if in_head || heads == 0 {
-            head_timeout
+            settings.head_timeout_ms
         } else {
-            IDLE_MAX
+            settings.idle_timeout_ms
         };
-        now.saturating_duration_since(before.since) > limit
+        now.saturating_duration_since(before.since) > Duration::from_millis(limit)
+    }
+}
+
+impl ClientIo {
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.verdict.out.wait(),
+            Poll::Ready(Ok(count)) => self.verdict.out.add(*count),
+            Poll::Ready(Err(_)) => {}
+        }
     }
 }
 
@@ -157,10 +229,12 @@ impl AsyncRead for ClientIo {
         let this = &mut *self;
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
         if result.is_ready() {
-            this.scanner.scan(
-                buf.filled().get(before..).unwrap_or_default(),
-                &this.verdict,
-            );
+            let new = buf.filled().get(before..).unwrap_or_default();
+            if let Err(lost) = this.scanner.scan(new, &this.verdict) {
+                // Nobody gets to see any of it.
+                buf.set_filled(before);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, lost)));
+            }
         }
         result
     }
@@ -172,10 +246,14 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(&result);
+        result
     }
 
+    /// Called when all that there was to send has been given to the socket.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.verdict.out.rest();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -188,7 +266,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(&result);
+        result
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -49,26 +49,38 @@ pub(crate) async fn of_broken(end: &Arc<Endpoint>, shared: &Shared) -> Fate {
     if !end.dead() && !dying(id) {
         return Fate::Alive;
     }
-    let due = Instant::now() + CAUSE_WAIT;
+    let begun = Instant::now();
     loop {
         let told = end.told();
-        if let Some(cause) = end.cause() {
-            return judge(cause);
+        let kernels = || grace_os::process::exit_cause(id, end.handle.as_ref());
+        let waited = begun.elapsed();
+        if let Some(fate) = decide(end.cause(), shared.linked(), waited, kernels) {
+            return fate;
         }
-        let over = Instant::now() >= due;
-        // The kernel cannot tell its out-of-memory killer from a kill from outside, so the
-        // supervisor's word comes first as long as it can be had.
-        if (over || !shared.linked())
-            && let cause = grace_os::process::exit_cause(id, end.handle.as_ref())
-            && cause != ExitCause::Unknown
-        {
-            return judge(&cause);
-        }
-        if over {
-            return Fate::Own;
-        }
-        let _ = tokio::time::timeout(LOOK, told).await;
+        let _ = tokio::time::timeout(LOOK.min(CAUSE_WAIT.saturating_sub(waited)), told).await;
     }
+}
+
+/// The fate of a dead process by what is known after so long a wait; none: wait on.
+fn decide(
+    told: Option<&ExitCause>,
+    linked: bool,
+    waited: Duration,
+    kernels: impl FnOnce() -> ExitCause,
+) -> Option<Fate> {
+    if let Some(cause) = told {
+        return Some(judge(cause));
+    }
+    let over = waited >= CAUSE_WAIT;
+    // The kernel cannot tell its out-of-memory killer from a kill from outside, so the
+    // supervisor's word comes first as long as it can be had.
+    if (over || !linked)
+        && let cause = kernels()
+        && cause != ExitCause::Unknown
+    {
+        return Some(judge(&cause));
+    }
+    over.then_some(Fate::Own)
 }
 
 fn judge(cause: &ExitCause) -> Fate {
@@ -92,4 +104,38 @@ fn dying(id: &ProcessId) -> bool {
     text.rsplit_once(')')
         .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse::<u64>().ok())
         .is_some_and(|flags| flags & EXITING != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILLED: ExitCause = ExitCause::Signal(9);
+
+    #[test]
+    fn the_cause_of_a_death_is_waited_for_fifty_milliseconds_and_no_longer() {
+        let before = Duration::from_micros(49_999);
+        let at_last = Duration::from_millis(50);
+        let unasked = || -> ExitCause { panic!("the supervisor may still tell") };
+        assert_eq!(decide(None, true, Duration::ZERO, unasked), None);
+        assert_eq!(decide(None, true, before, unasked), None);
+        assert_eq!(decide(None, true, at_last, || KILLED), Some(Fate::Outside));
+        let unknown = || ExitCause::Unknown;
+        assert_eq!(decide(None, false, before, unknown), None);
+        for linked in [true, false] {
+            assert_eq!(decide(None, linked, at_last, unknown), Some(Fate::Own));
+        }
+    }
+
+    #[test]
+    fn a_word_that_comes_in_time_decides_at_once_and_before_the_kernels() {
+        for waited in [Duration::ZERO, Duration::from_secs(1)] {
+            let told = Some(&ExitCause::Oom);
+            assert_eq!(decide(told, true, waited, || KILLED), Some(Fate::Own));
+            let told = Some(&KILLED);
+            assert_eq!(decide(told, false, waited, || KILLED), Some(Fate::Outside));
+        }
+        let alone = decide(None, false, Duration::ZERO, || KILLED);
+        assert_eq!(alone, Some(Fate::Outside), "nobody else will tell");
+    }
 }

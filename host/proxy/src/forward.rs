@@ -22,6 +22,10 @@ use crate::second;
 /// How long a request waits for an instance to come back, when nothing of it was sent.
 const RETURN_WAIT: Duration = Duration::from_secs(1);
 
+/// Bounds of the time between two looks at a client that is slow with its body.
+const LOOK_MIN: Duration = Duration::from_millis(20);
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
 /// An instance's answer, as far as its head.
 #[derive(Debug)]
 pub(crate) struct Got {
@@ -111,6 +115,9 @@ pub(crate) async fn forward(
                 }
             }
             Ok(got) => {
+                if let Some(upload) = call.upload.take().filter(|upload| !upload.ended()) {
+                    busy.keep_late(upload);
+                }
                 let mut answer = pass(got, busy);
                 if asks {
                     // The scanner stopped at the upgrade that did not come.
@@ -232,9 +239,34 @@ impl Call {
         self.upload.as_ref().is_none_or(|upload| upload.ended())
     }
 
-    /// When the answer must have begun.
+    /// Whether it is the client that is waited for.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|upload| !upload.ended() && upload.is_waiting())
+    }
+
+    /// Whether the client sends less of its body than it must.
+    pub(crate) fn is_uploading_slowly(&self, now: Instant) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|it| !it.ended() && it.is_too_slow(&self.service.settings, now))
+    }
+
+    /// Time between two looks at a client that is waited for.
+    pub(crate) fn upload_look(&self) -> Duration {
+        let limit = Duration::from_millis(self.service.settings.upload_timeout_ms);
+        (limit / 4).clamp(LOOK_MIN, LOOK_MAX)
+    }
+
+    /// When the answer must have begun; while the body is on its way, when the instance must
+    /// have taken more of it.
     pub(crate) fn answer_due(&self) -> Instant {
-        self.latest() + Duration::from_millis(self.service.settings.answer_timeout_ms)
+        let settings = &self.service.settings;
+        let limit = if self.is_uploaded() || settings.stall_timeout_ms == 0 {
+            settings.answer_timeout_ms
+        } else {
+            settings.answer_timeout_ms.min(settings.stall_timeout_ms)
+        };
+        self.latest() + Duration::from_millis(limit)
     }
 
     /// Nothing could be sent to an instance: on to the next, or the end.

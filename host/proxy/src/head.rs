@@ -84,13 +84,16 @@ pub(crate) fn make_ready(parts: &mut Parts, client: &ClientHead) -> Result<bool,
 fn host(parts: &mut Parts, client: &ClientHead) -> Result<HeaderValue, Refusal> {
     if let Some(authority) = parts.uri.authority() {
         // The request line's word counts, not the header's (RFC 9112, 3.2.2).
-        let value = HeaderValue::try_from(authority.as_str()).map_err(|_| Refusal::BadHost)?;
+        let value = HeaderValue::try_from(authority.as_str())
+            .ok()
+            .filter(is_host)
+            .ok_or(Refusal::BadHost)?;
         parts.headers.insert(header::HOST, value.clone());
         return Ok(value);
     }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Ok(host.clone()),
+        (Some(host), None) if is_host(host) => Ok(host.clone()),
         (None, _) if parts.version < Version::HTTP_11 => {
             parts.headers.insert(header::HOST, client.local.clone());
             Ok(client.local.clone())
@@ -149,14 +152,31 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// An upgrade to h2c is not passed on: behind it the instance would take requests that nobody
+/// has looked at. Without it the request is served as it is (RFC 9110, 7.8).
 fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
+    let mut protocols = headers.get_all(header::UPGRADE).iter().peekable();
+    protocols.peek().is_some()
+        && protocols.all(|value| !names_h2c(value.as_bytes()))
         && headers
             .get_all(header::CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+fn names_h2c(protocols: &[u8]) -> bool {
+    let word = |it: &[u8]| it.trim_ascii().to_ascii_lowercase();
+    protocols
+        .split(|c| *c == b',')
+        .any(|it| matches!(&*word(it), b"h2c" | b"h2" | b"http/2.0"))
+}
+
+/// Whether a Host can be one: neither blank, list, path nor user.
+fn is_host(value: &HeaderValue) -> bool {
+    let good = |c: &u8| c.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(c);
+    value.as_bytes().iter().all(good)
 }
 
 #[cfg(test)]
@@ -230,6 +250,39 @@ mod tests {
         make_ready(&mut parts, &client()).unwrap();
         assert_eq!(parts.headers[header::HOST], "a:1");
         assert_eq!(parts.uri, "/x?y");
+    }
+
+    #[test]
+    fn an_upgrade_to_h2c_is_not_passed_on() {
+        for protocol in ["h2c", "websocket, H2C", "HTTP/2.0"] {
+            let mut parts = parts(
+                http::Request::get("/")
+                    .header("host", "shop")
+                    .header("connection", "Upgrade, HTTP2-Settings")
+                    .header("http2-settings", "AAMAAABkAAQAAP__")
+                    .header("upgrade", protocol),
+            );
+            assert!(!make_ready(&mut parts, &client()).unwrap(), "{protocol}");
+            for name in ["upgrade", "connection", "http2-settings"] {
+                assert!(!parts.headers.contains_key(name), "{protocol}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_can_be_none_is_refused() {
+        for host in ["a b", "a,b", "a/b", "a@b", "a#b", "a?b", "a\\b", "ä"] {
+            let value = HeaderValue::from_bytes(host.as_bytes()).unwrap();
+            let request = http::Request::get("/").header("host", value);
+            assert!(
+                make_ready(&mut parts(request), &client()).is_err(),
+                "{host}"
+            );
+        }
+        for host in ["shop", "shop:80", "[::1]:80", "10.0.0.1", "a_b.c-d.", ""] {
+            let request = http::Request::get("/").header("host", host);
+            assert!(make_ready(&mut parts(request), &client()).is_ok(), "{host}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod door;
 mod eject;
 mod endpoint;
 mod fate;
+mod flow;
 mod forward;
 mod framing;
 mod head;

@@ -129,6 +129,8 @@ pub(crate) struct ThreadCells {
     pub(crate) no_instance: Cell,
     /// Requests refused as malformed.
     pub(crate) refused: Cell,
+    /// Connections closed in the middle of a body: the client or the instance stood still.
+    pub(crate) too_slow: Cell,
     /// Connections of clients, ever.
     pub(crate) clients: Cell,
     /// Connections to instances, ever.

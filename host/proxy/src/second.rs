@@ -67,10 +67,13 @@ impl Call {
 
     /// Tries on another instance. `patient`: waits a while for one.
     async fn try_again(&mut self, patient: bool, hedge: bool) -> Second {
-        if let Some(store) = self.store.clone()
-            && !store.whole().await
-        {
-            return Second::NotMade;
+        if let Some(store) = self.store.clone() {
+            let patience = Duration::from_millis(self.service.settings.upload_timeout_ms);
+            let due = Instant::now() + patience.max(LOOK_AGAIN);
+            let wheel = Rc::clone(&self.client.hub.core.wheel);
+            if wheel.until(pin!(store.whole()), due).await != Some(true) {
+                return Second::NotMade;
+            }
         }
         loop {
             self.service = self.client.service();
@@ -233,9 +236,13 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
     let patience = Duration::from_millis(call.service.settings.hedge_ms);
     loop {
         let now = Instant::now();
-        if now >= call.answer_due() {
-            // An upload that stands still is not the instance's fault, or not for sure.
-            run.unanswered(call.is_uploaded());
+        if call.is_uploading_slowly(now) {
+            run.unanswered(false);
+            return Err(Refusal::SlowBody);
+        }
+        if now >= call.answer_due() && !call.waits_for_client() {
+            // It has the whole request, or does not take the rest of it.
+            run.unanswered(true);
             return Err(Refusal::TimedOut);
         }
         let state = notice_stop(&run);
@@ -280,10 +287,12 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
         } else {
             now + LOOK_AGAIN
         };
-        match wheel
-            .until(work.as_mut(), next.min(call.answer_due()))
-            .await
-        {
+        let next = if call.waits_for_client() {
+            next.min(now + call.upload_look())
+        } else {
+            next.min(call.answer_due())
+        };
+        match wheel.until(work.as_mut(), next).await {
             Some(Ok(response)) => {
                 run.answered(response.status().is_server_error(), Instant::now());
                 return Ok(Got {

@@ -19,18 +19,23 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::client::{Client, ClientIo};
+use crate::client::{Client, ClientIo, Overdue};
 use crate::forward::forward;
 use crate::head::ClientHead;
 use crate::hub::Hub;
 use crate::lane::Core;
-use crate::routes::{Report, Shared};
+use crate::routes::{Report, Shared, ThreadCells};
 use crate::wheel::Wheel;
 
 /// Largest head of a request; more is 431.
 const HEAD_MAX: usize = 64 * 1024;
 /// Pause after a failed accept: most likely open files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bounds of the time between two looks at the connections.
+const LOOK_MIN: Duration = Duration::from_millis(20);
+const LOOK_MAX: Duration = Duration::from_secs(1);
+/// When open files have run out, one of so many connections that wait is closed.
+const SHED: usize = 8;
 /// How long an ending proxy waits for requests in flight.
 const END_WAIT: Duration = Duration::from_secs(5);
 /// Time between two looks while ending.
@@ -125,7 +130,8 @@ async fn accept(listener: TcpListener, name: ServiceName, guests: Rc<Guests>) {
             Ok((stream, peer)) => guests.welcome(stream, peer, &name),
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
-                tracing::warn!(service = %name, %error, "cannot accept connections");
+                let closed = guests.shed();
+                tracing::warn!(service = %name, %error, closed, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -146,12 +152,24 @@ fn is_the_clients(error: &io::Error) -> bool {
 async fn look_after(guests: Rc<Guests>) {
     loop {
         let settings = Arc::clone(&guests.hub.core.shared.routes.load().settings);
-        let head = Duration::from_millis(settings.head_timeout_ms);
-        let pause = (head / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
-        tokio::time::sleep(pause).await;
+        let shortest = [
+            settings.head_timeout_ms,
+            settings.idle_timeout_ms,
+            settings.upload_timeout_ms,
+            settings.download_timeout_ms,
+            settings.stall_timeout_ms,
+        ];
+        let shortest = shortest.into_iter().filter(|limit| *limit > 0).min();
+        let pause = Duration::from_millis(shortest.unwrap_or(u64::MAX) / 4);
+        tokio::time::sleep(pause.clamp(LOOK_MIN, LOOK_MAX)).await;
         let now = Instant::now();
         for (client, task) in guests.open.borrow().values() {
-            if client.overdue(head, now) {
+            if let Some(overdue) = client.overdue(&settings, now) {
+                if overdue != Overdue::Waiting
+                    && let Some(cells) = guests.cells()
+                {
+                    cells.too_slow.bump();
+                }
                 task.abort();
             }
         }
@@ -175,6 +193,29 @@ impl Guests {
             open: RefCell::default(),
             next: Cell::new(0),
         }
+    }
+
+    fn cells(&self) -> Option<&ThreadCells> {
+        let core = &self.hub.core;
+        core.shared.threads.get(core.thread)
+    }
+
+    /// Closes those that have waited longest without a request, so that many who only hold
+    /// connections do not keep others out; how many.
+    fn shed(&self) -> usize {
+        let now = Instant::now();
+        let open = self.open.borrow();
+        let mut waiting: Vec<(Duration, &AbortHandle)> = open
+            .values()
+            .filter(|(_, task)| !task.is_finished())
+            .filter_map(|(client, task)| Some((client.waiting(now)?, task)))
+            .collect();
+        waiting.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        let count = waiting.len().div_ceil(SHED);
+        for (_, task) in waiting.iter().take(count) {
+            task.abort();
+        }
+        count
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, name: &ServiceName) {

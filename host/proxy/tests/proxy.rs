@@ -24,6 +24,8 @@ mod deaths;
 mod drains;
 #[path = "proxy/journals.rs"]
 mod journals;
+#[path = "proxy/limits.rs"]
+mod limits;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/process.rs"]

@@ -111,3 +111,76 @@ fn a_body_that_breaks_off_is_not_held_against_the_instance() {
     assert!(!stage.flag(1, "ejected"));
     assert_eq!(stage.get("/").status, 200);
 }
+
+#[test]
+fn what_is_malformed_is_answered_400_or_431_and_nothing_of_it_is_passed_on() {
+    let stage = Stage::new(1);
+    let long = "x".repeat(80 * 1024);
+    let many = "X: y\r\n".repeat(2_000);
+    let next = "GET / HTTP/1.1\r\nHost: shop\r\nX-Id: smuggled\r\n\r\n";
+    for (status, line, head) in [
+        (400, "GET / HTTP/1.1", "X: a\0b\r\n"),
+        (400, "GET / HTTP/1.1", "X: a\rb\r\n"),
+        (400, "GET / HTTP/1.1", "X: a\r\n b\r\n"),
+        (400, "GET / HTTP/1.1", "X : a\r\n"),
+        (400, "GET / HTTP/1.1", ": a\r\n"),
+        (400, "GET / HTTP/1.1", "X Y: a\r\n"),
+        (400, "GET / HTTP/1.1", "nonsense\r\n"),
+        (400, "GET / HTTP/1.1", "Content-Length: 1x\r\n"),
+        (400, "GET /a#b HTTP/1.1", ""),
+        (400, "GET  / HTTP/1.1", ""),
+        (400, "GET / HTTP/1.1 ", ""),
+        (400, "GET / HTTP/3.0", ""),
+        (400, "GET /\0 HTTP/1.1", ""),
+        (431, "GET / HTTP/1.1", &format!("X: {long}\r\n")),
+        (431, "GET / HTTP/1.1", &many),
+    ] {
+        let mut client = stage.client();
+        let bytes = format!("{line}\r\nHost: shop\r\nX-Id: smuggled\r\n{head}\r\n{next}");
+        // A head that is too long is refused while it is still being sent.
+        let _ = std::io::Write::write_all(client.stream(), bytes.as_bytes());
+        let shown: String = bytes.chars().take(80).collect();
+        let answer = client.try_answer("GET");
+        let answer = answer.unwrap_or_else(|| panic!("no answer to {shown:?}"));
+        assert_eq!(answer.status, status, "{shown:?}");
+        assert!(client.is_closed(), "{shown:?}");
+    }
+    // Its answer has no length, and the end of the connection may come as a reset.
+    let mut client = stage.client();
+    client.write(format!(
+        "POST / HTTP/1.0\r\nX-Id: smuggled\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{next}"
+    ));
+    assert_eq!(client.read_exact(12)[8..], *b" 400");
+    let _ = std::io::Read::read_to_end(client.stream(), &mut Vec::new());
+    assert_eq!(stage.workers[0].seen("smuggled"), 0);
+}
+
+#[test]
+fn a_body_whose_chunks_are_malformed_ends_the_connection_and_no_part_looks_whole() {
+    let stage = Stage::new(1);
+    let next = "GET / HTTP/1.1\r\nHost: shop\r\nX-Id: smuggled\r\n\r\n";
+    let extensions = format!("1;{}\r\na\r\n", "x".repeat(900)).repeat(40);
+    for body in [
+        "zz\r\n",
+        "1 \r\na\r\n0\r\n\r\n",
+        "1\na\r\n0\r\n\r\n",
+        "1\r\nab\r\n0\r\n\r\n",
+        "1\r\na0\r\n\r\n",
+        "1;\nx\r\na\r\n0\r\n\r\n",
+        "0\n\n",
+        "0\r\nContent-Length: 3\r\n\r\n",
+        &extensions,
+    ] {
+        let mut client = stage.client();
+        client.write(format!(
+            "PUT /length HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n{body}{next}"
+        ));
+        let shown: String = body.chars().take(40).collect();
+        if let Some(answer) = client.try_answer("PUT") {
+            assert_eq!(answer.status, 400, "{shown:?}");
+        }
+        assert!(client.is_closed(), "{shown:?}");
+    }
+    assert_eq!(stage.workers[0].seen("smuggled"), 0);
+    assert!(!stage.flag(1, "ejected"), "the client's fault");
+}

@@ -128,6 +128,39 @@ fn an_out_of_memory_kill_makes_suspects_though_the_signal_is_the_same() {
 }
 
 #[test]
+fn a_death_is_noticed_by_its_event_though_nobody_probes() {
+    let hour = 3_600_000;
+    let mut stage = Stage::with(2, |table| {
+        table.services[0].probe = Some(grace_model::ipc::TableProbe {
+            interval_ms: hour,
+            start_interval_ms: hour,
+            ..crate::stage::probe()
+        });
+    });
+    // Each is looked at once, at the beginning, and not again for an hour.
+    stage.until("the only probes", |stage| stage.total("probes") == 2);
+    stage.workers[0].signal(Signal::Kill);
+    stage.workers[0].wait();
+    stage.until("its death is noticed", |stage| stage.flag(1, "dead"));
+    assert_eq!(stage.total("probes"), 2, "not by a probe");
+    assert_eq!(stage.total("requests"), 0, "and not by a request");
+}
+
+#[test]
+fn a_cause_that_nobody_tells_holds_no_request_up_for_ever() {
+    let mut stage = Stage::new(2);
+    let mut client = stage.client();
+    let number = in_flight(&stage, &mut client, "GET", b"");
+    // The line to the supervisor stands, and nothing comes on it.
+    assert_eq!(stage.stats()["linked"], true);
+    stage.workers[number - 1].signal(Signal::Kill);
+    stage.workers[number - 1].wait();
+    let answer = client.answer("GET");
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.worker(), format!("shop-{number}"));
+}
+
+#[test]
 fn without_the_supervisors_word_the_kernels_counts() {
     let mut stage = Stage::new(2);
     stage.supervisor.die();

@@ -117,6 +117,28 @@ fn a_killed_proxy_is_followed_by_another_and_no_new_connection_is_refused() {
 }
 
 #[test]
+fn a_new_proxy_serves_by_the_table_and_waits_for_no_probe() {
+    let (mut stage, listeners, proxy) = stage();
+    let hour = 3_600_000;
+    stage.change(|table| {
+        table.services[0].probe = Some(grace_model::ipc::TableProbe {
+            http: Some("/sleep?600000".into()),
+            timeout_ms: hour,
+            interval_ms: hour,
+            start_interval_ms: hour,
+            failures: 1,
+        });
+    });
+    proxy.signal(Signal::Kill);
+    proxy.wait();
+    let mut waiting = stage.client();
+    waiting.send("GET", "/", "", b"");
+    let _next = Proxy::start(&stage, &listeners);
+    assert_eq!(waiting.answer("GET").status, 200);
+    assert_eq!(stage.total("probes"), 0, "none has ended yet");
+}
+
+#[test]
 fn a_proxy_told_to_end_finishes_what_it_has() {
     let (stage, _listeners, proxy) = stage();
     let mut idle = stage.client();

@@ -165,6 +165,21 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         let line = headers.lines().find(|line| line.starts_with(name))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     };
+    if path == "/early" {
+        // Begins to answer before it has read the body.
+        return Some(Request {
+            method,
+            path,
+            headers,
+            id: String::new(),
+            body: Vec::new(),
+        });
+    }
+    if path == "/deaf" {
+        // Never reads a byte of the body.
+        std::thread::sleep(Duration::from_secs(600));
+        return None;
+    }
     let mut body = Vec::new();
     if let Some(length) = header("content-length") {
         body = vec![0; length.parse().ok()?];
@@ -273,6 +288,22 @@ fn answer(
         }
         "/half" => {
             let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+            false
+        }
+        "/early" => {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let _ = writer.write_all(head);
+            for _ in 0..6_000 {
+                if writer.write_all(b"6\r\nchunk\n\r\n").is_err() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            false
+        }
+        "/stall" => {
+            let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+            std::thread::sleep(Duration::from_secs(600));
             false
         }
         "/upgrade" => {
