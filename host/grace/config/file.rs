@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use grace_model::config::{ConfigFormat, Ready, Socket};
+use grace_model::config::{ConfigFormat, Protocol, ProxyVersion, Ready, Socket};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
@@ -52,6 +52,8 @@ pub struct ServiceTable {
     #[serde(default)]
     pub restart: RestartTable,
     pub user: Option<Spanned<String>>,
+    pub protocol: Option<Protocol>,
+    pub proxy_protocol: Option<ProxyProtocolTable>,
     #[serde(default)]
     pub config: Vec<ConfigTable>,
 }
@@ -136,6 +138,9 @@ pub struct ProxyTable {
     pub download_timeout: Option<Millis>,
     pub slow_bytes: Option<Bytes>,
     pub stall_timeout: Option<Millis>,
+    pub queue_timeout: Option<Millis>,
+    pub queue_requests: Option<Spanned<u32>>,
+    pub queue_bytes: Option<Bytes>,
     pub eject_failures: Option<Spanned<u32>>,
 }
 
@@ -146,11 +151,27 @@ pub struct ChannelTable {
     pub file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// The keys of a service that `front` resolves.
+#[derive(Debug)]
+pub struct FrontKeys {
+    pub protocol: Option<Protocol>,
+    pub proxy_protocol: Option<ProxyProtocolTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocolTable {
+    pub accept: Option<bool>,
+    pub send: Option<Spanned<ProxyVersion>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SocketKind {
     Port,
     Inherit,
+    /// `{ unix = "PATH" }`
+    Unix(String),
 }
 
 impl From<SocketKind> for Socket {
@@ -158,6 +179,7 @@ impl From<SocketKind> for Socket {
         match kind {
             SocketKind::Port => Socket::Port,
             SocketKind::Inherit => Socket::Inherit,
+            SocketKind::Unix(_) => Socket::None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod fault;
 mod file;
+mod front;
 mod program;
 mod resolve;
 mod runner;

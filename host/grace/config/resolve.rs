@@ -232,6 +232,15 @@ fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
         download_timeout_ms: ms(table.download_timeout, default.download_timeout_ms),
         slow_bytes: table.slow_bytes.map_or(default.slow_bytes, |size| size.0),
         stall_timeout_ms: ms(table.stall_timeout, default.stall_timeout_ms),
+        queue_timeout_ms: ms(table.queue_timeout, default.queue_timeout_ms),
+        queue_requests: within(
+            table.queue_requests,
+            default.queue_requests,
+            0..=1_000_000,
+            "queue_requests",
+            faults,
+        ),
+        queue_bytes: table.queue_bytes.map_or(default.queue_bytes, |size| size.0),
         eject_failures: within(
             table.eject_failures,
             default.eject_failures,

@@ -8,10 +8,10 @@ use grace_os::user;
 use toml::Spanned;
 
 use super::fault::Fault;
-use super::file::{CommandLine, ConfigTable, RestartTable, ServiceTable, SocketKind};
+use super::file::{CommandLine, ConfigTable, FrontKeys, RestartTable, ServiceTable, SocketKind};
 use super::resolve::{MOST_INSTANCES, collide, not_zero, within};
 use super::units::Millis;
-use super::{Surroundings, program};
+use super::{Surroundings, front, program};
 
 /// Bytes of output that may be kept in memory: at least what an exit tells.
 const OUTPUT_RING: std::ops::RangeInclusive<u64> = 4 * 1024..=16 * 1024 * 1024;
@@ -92,6 +92,12 @@ pub fn resolve(
             )),
         }
     }
+    let keys = FrontKeys {
+        protocol: table.protocol,
+        proxy_protocol: table.proxy_protocol,
+    };
+    let socket = table.socket.as_ref().map(|it| (it.get_ref(), it.span()));
+    service.front = front::resolve(keys, socket, service.instances, faults);
     sockets_and_ready(&mut service, table.socket, table.ready, &table.name, faults);
     service.start_timeout_ms = not_zero(
         table.start_timeout,
@@ -228,7 +234,7 @@ fn sockets_and_ready(
     let kind = socket.map(Spanned::into_inner);
     let ready_span = ready.as_ref().map_or_else(|| name.span(), Spanned::span);
     let written = ready.map(|form| form.into_inner().0);
-    service.ready = match (&written, kind, service.listen) {
+    service.ready = match (&written, &kind, service.listen) {
         (Some(ready), _, _) => ready.clone(),
         (None, Some(SocketKind::Inherit), _) => {
             faults.push(Fault::new(

@@ -73,6 +73,47 @@ pub struct Service {
     pub root_because: Option<String>,
     /// Declared configuration files.
     pub config: Vec<ConfigFile>,
+    /// How its clients and instances are spoken to.
+    #[serde(default)]
+    pub front: Front,
+}
+
+/// How the proxy speaks with a service's clients and instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Front {
+    /// What is balanced.
+    pub protocol: Protocol,
+    /// Instances listen on this Unix socket instead of a port; `{data}` and `{instance}` are
+    /// filled in for each.
+    pub unix: Option<String>,
+    /// Clients come through a balancer that sends a PROXY header of version 1 or 2 first; a
+    /// connection without one is closed.
+    pub proxy_in: bool,
+    /// Instances get a PROXY header of this version first. Only for plain TCP: connections of
+    /// HTTP are shared by many clients, whom X-Forwarded-For tells.
+    pub proxy_out: Option<ProxyVersion>,
+}
+
+/// What is balanced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Requests.
+    #[default]
+    Http,
+    /// Connections; nobody looks at what passes.
+    Tcp,
+}
+
+/// A version of the PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How an instance gets its listening socket.
@@ -226,6 +267,12 @@ pub struct Proxy {
     /// Time an instance may stand still in the middle of a request's body or an answer's; 0: no
     /// limit.
     pub stall_timeout_ms: u64,
+    /// Time a request waits for an instance when there is none, as while the only one restarts.
+    pub queue_timeout_ms: u64,
+    /// Requests of one service that may wait so.
+    pub queue_requests: u32,
+    /// Memory that they may take.
+    pub queue_bytes: u64,
     /// Failures in a row that eject an instance until its probe passes.
     pub eject_failures: u32,
 }
@@ -295,6 +342,9 @@ impl Default for Proxy {
             download_timeout_ms: 60_000,
             slow_bytes: 512,
             stall_timeout_ms: 60_000,
+            queue_timeout_ms: 5_000,
+            queue_requests: 1_000,
+            queue_bytes: 16 << 20,
             eject_failures: 3,
         }
     }
@@ -339,6 +389,7 @@ impl Service {
             user: None,
             root_because: None,
             config: Vec::new(),
+            front: Front::default(),
         }
     }
 }

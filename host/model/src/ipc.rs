@@ -3,11 +3,12 @@
 //! never opens one and never waits for an answer.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Outcome};
-use crate::config::Proxy;
+use crate::config::{Front, Proxy};
 use crate::id::{InstanceId, OpId, ServiceName};
 use crate::instance::{ExitCause, InstanceView, ProcessId, State};
 
@@ -115,6 +116,9 @@ pub struct TableService {
     pub name: ServiceName,
     /// How to probe; none when readiness is not the proxy's to tell.
     pub probe: Option<TableProbe>,
+    /// How its clients and instances are spoken to.
+    #[serde(default)]
+    pub front: Front,
     /// Its instances.
     pub instances: Vec<TableInstance>,
 }
@@ -143,6 +147,9 @@ pub struct TableInstance {
     pub generation: u64,
     /// Where it listens; none when it has no socket.
     pub addr: Option<SocketAddr>,
+    /// The Unix socket it listens on, when it has no address.
+    #[serde(default)]
+    pub unix: Option<PathBuf>,
     /// Its process; none when none runs.
     pub process: Option<ProcessId>,
     /// Where it is in its life.

@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     SlowBody,
     /// No instance takes requests.
     NoInstance,
+    /// No instance takes requests, and as many wait for one as may.
+    QueueFull,
     /// The instance could not be reached, and neither could others.
     Unreachable,
     /// The instance broke the connection without an answer.
@@ -65,6 +67,11 @@ impl Refusal {
                 "no-instance",
                 "no instance of the service is ready",
             ),
+            Refusal::QueueFull => (
+                S::SERVICE_UNAVAILABLE,
+                "queue-full",
+                "no instance of the service is ready, and no more requests may wait for one",
+            ),
             Refusal::Unreachable => (
                 S::BAD_GATEWAY,
                 "unreachable",
@@ -101,7 +108,7 @@ impl Refusal {
             HeaderValue::from_static("application/json"),
         );
         headers.insert("x-grace-error", HeaderValue::from_static(error));
-        if self == Refusal::NoInstance {
+        if matches!(self, Refusal::NoInstance | Refusal::QueueFull) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if matches!(

@@ -135,6 +135,11 @@ impl Store {
         }
     }
 
+    /// Memory that it takes at most while it waits.
+    pub(crate) fn memory(&self) -> u64 {
+        self.hint.lower().max(self.size.get()).min(self.limit)
+    }
+
     /// Whether all of it is here. A body that may still fit is read to its end first.
     pub(crate) async fn whole(&self) -> bool {
         while !self.upload.ended() {

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use grace_model::id::ServiceName;
 
+use crate::queue::Queue;
+
 /// Second tries per second that are always allowed, so that a small service has a budget too.
 const FLOOR: u64 = 10;
 /// The time that the share of second tries is averaged over.
@@ -35,6 +37,7 @@ pub(crate) struct ServiceCells {
     pub(crate) name: ServiceName,
     requests: Box<[Cell]>,
     spent: Mutex<Spent>,
+    pub(crate) queue: Queue,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +54,7 @@ impl ServiceCells {
             name,
             requests: (0..threads).map(|_| Cell::default()).collect(),
             spent: Mutex::new(Spent::default()),
+            queue: Queue::default(),
         }
     }
 

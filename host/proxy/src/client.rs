@@ -1,9 +1,9 @@
 //! One client's connection: its bytes on their way through the scanner, its place in the table
 //! of connections that the thread looks after.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use grace_model::config;
 use grace_model::id::ServiceName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::body::Upload;
 use crate::flow::{Flow, Pace};
@@ -21,6 +20,9 @@ use crate::head::ClientHead;
 use crate::hub::Hub;
 use crate::pick::LocalService;
 use crate::socket::Socket;
+
+/// How long a connection waits for a table that knows its service.
+const TABLE_WAIT: Duration = Duration::from_secs(1);
 
 /// A client's socket whose bytes are looked at as they come.
 #[derive(Debug)]
@@ -34,7 +36,8 @@ pub(crate) struct ClientIo {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) hub: Rc<Hub>,
-    pub(crate) head: ClientHead,
+    /// Set once it is known who the client is.
+    pub(crate) head: OnceCell<ClientHead>,
     pub(crate) verdict: Arc<Verdict>,
     name: ServiceName,
     view: RefCell<(u64, Rc<LocalService>)>,
@@ -101,9 +104,9 @@ struct Watch {
 }
 
 impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, verdict: Arc<Verdict>) -> Self {
+    pub(crate) fn new(stream: Socket, verdict: Arc<Verdict>) -> Self {
         Self {
-            stream: Socket::new(stream),
+            stream,
             scanner: Scanner::default(),
             verdict,
         }
@@ -111,12 +114,12 @@ impl ClientIo {
 }
 
 impl Client {
-    pub(crate) fn new(hub: Rc<Hub>, name: ServiceName, head: ClientHead, now: Instant) -> Self {
+    pub(crate) fn new(hub: Rc<Hub>, name: ServiceName, now: Instant) -> Self {
         let view = hub.view(&name);
         Self {
             view: RefCell::new((hub.epoch(), view)),
             hub,
-            head,
+            head: OnceCell::new(),
             verdict: Arc::new(Verdict::default()),
             name,
             taken: Cell::new(0),
@@ -151,6 +154,25 @@ impl Client {
         self.taken.set(number + 1);
         self.busy.set(true);
         (self.verdict.trusts(number), Busy(Rc::clone(self)))
+    }
+
+    /// Keeps the connection from being taken for an idle one.
+    pub(crate) fn hold(self: &Rc<Self>) -> Busy {
+        self.busy.set(true);
+        Busy(Rc::clone(self))
+    }
+
+    /// The service once the table knows it, or after a while.
+    pub(crate) async fn settled(&self) -> Rc<LocalService> {
+        let due = Instant::now() + TABLE_WAIT;
+        loop {
+            let changed = self.hub.changed.notified();
+            let service = self.service();
+            let core = &self.hub.core;
+            if service.known || core.wheel.until(pin!(changed), due).await.is_none() {
+                return service;
+            }
+        }
     }
 
     pub(crate) fn is_busy(&self) -> bool {

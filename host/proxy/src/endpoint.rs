@@ -2,7 +2,6 @@
 //! is known against it. Plain words and atomic flags; it knows nothing of HTTP, of weights or
 //! of who decides.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -10,6 +9,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use grace_model::event::Subject;
 use grace_model::instance::{ExitCause, ProcessId};
 use tokio::sync::Notify;
+
+use crate::address::Address;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -37,7 +38,7 @@ pub(crate) struct Endpoint {
     /// Which instance, which generation.
     pub(crate) subject: Subject,
     /// Where it listens.
-    pub(crate) addr: Option<SocketAddr>,
+    pub(crate) addr: Option<Address>,
     /// Its process.
     pub(crate) process: Option<ProcessId>,
     /// The handle of exactly that process, opened when it was first heard of.
@@ -74,7 +75,7 @@ impl Failure {
 impl Endpoint {
     pub(crate) fn new(
         subject: Subject,
-        addr: Option<SocketAddr>,
+        addr: Option<Address>,
         process: Option<ProcessId>,
         handle: Option<OwnedFd>,
     ) -> Self {

@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -17,10 +18,8 @@ use crate::client::{Busy, Client};
 use crate::head;
 use crate::lane::{DialError, Run, Sender};
 use crate::pick::{LocalService, Tried};
+use crate::queue;
 use crate::second;
-
-/// How long a request waits for an instance to come back, when nothing of it was sent.
-const RETURN_WAIT: Duration = Duration::from_secs(1);
 
 /// Bounds of the time between two looks at a client that is slow with its body.
 const LOOK_MIN: Duration = Duration::from_millis(20);
@@ -49,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) tried: Tried,
     /// The second try was made or given up.
     pub(crate) spent: bool,
+    /// Until when it may wait for instances, all waits together.
+    queued: Option<Instant>,
     trial: bool,
 }
 
@@ -70,7 +71,7 @@ pub(crate) async fn forward(
             if let Some(cells) = cells {
                 match refusal {
                     Refusal::Suspect => cells.suspects.bump(),
-                    Refusal::NoInstance => cells.no_instance.bump(),
+                    Refusal::NoInstance | Refusal::QueueFull => cells.no_instance.bump(),
                     Refusal::Unreachable | Refusal::BrokeOff | Refusal::TimedOut => {
                         cells.failed.bump();
                     }
@@ -85,7 +86,11 @@ pub(crate) async fn forward(
         let asks = request.headers().contains_key(header::UPGRADE);
         let upgrade = asks.then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
-        let upgrading = match head::make_ready(&mut parts, &client.head) {
+        let Some(head) = client.head.get() else {
+            // Requests come on connections whose client is known.
+            break 'answer refuse(Refusal::BadHost);
+        };
+        let upgrading = match head::make_ready(&mut parts, head) {
             Ok(upgrading) => upgrading,
             Err(refusal) => break 'answer refuse(refusal),
         };
@@ -103,6 +108,7 @@ pub(crate) async fn forward(
             upload: None,
             tried: Tried::default(),
             spent: false,
+            queued: None,
             trial: again && parts.method == Method::GET,
         };
         let body = call.take_body(body);
@@ -285,9 +291,14 @@ impl Call {
         }
     }
 
-    /// Waits a while for an instance that may have it.
+    /// Waits in the service's queue for an instance that may have it.
     pub(crate) async fn wait_for_instance(&mut self) -> Result<Run, Refusal> {
-        let due = self.started + RETURN_WAIT;
+        let settings = Arc::clone(&self.service.settings);
+        let patience = Duration::from_millis(settings.queue_timeout_ms);
+        let due = *self.queued.get_or_insert_with(|| Instant::now() + patience);
+        let body = self.store.as_ref().map_or(0, |store| store.memory());
+        let ticket = queue::enter(&self.service.cells, &settings, body);
+        let _ticket = ticket.ok_or(Refusal::QueueFull)?;
         let hub = Rc::clone(&self.client.hub);
         loop {
             let changed = hub.changed.notified();

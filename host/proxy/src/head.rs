@@ -21,16 +21,18 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub(crate) struct ClientHead {
     ip: HeaderValue,
     local: HeaderValue,
+    proto: HeaderValue,
 }
 
 impl ClientHead {
-    pub(crate) fn new(peer: IpAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(peer: IpAddr, local: SocketAddr, tls: bool) -> Self {
         let value = |text: String| {
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         };
         Self {
             ip: value(peer.to_canonical().to_string()),
             local: value(local.to_string()),
+            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
         }
     }
 }
@@ -64,7 +66,7 @@ pub(crate) fn make_ready(parts: &mut Parts, client: &ClientHead) -> Result<bool,
         None => client.ip.clone(),
     };
     headers.insert(FORWARDED_FOR, through);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, client.proto.clone());
     headers.insert(FORWARDED_HOST, host);
 
     if parts.uri.scheme().is_some() {
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
 
     fn client() -> ClientHead {
-        ClientHead::new([10, 0, 0, 1].into(), ([127, 0, 0, 1], 80).into())
+        ClientHead::new([10, 0, 0, 1].into(), ([127, 0, 0, 1], 80).into(), false)
     }
 
     fn parts(request: http::request::Builder) -> Parts {

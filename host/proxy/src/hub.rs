@@ -58,7 +58,7 @@ impl Hub {
         let threads = self.core.shared.threads.len();
         let cells = Arc::new(ServiceCells::new(name.clone(), threads));
         let settings = Arc::clone(&self.core.shared.routes.load().settings);
-        Rc::new(LocalService::new(cells, settings, Vec::new()))
+        Rc::new(LocalService::new(cells, settings, None, Vec::new()))
     }
 
     fn rebuild(&self, epoch: u64) {
@@ -85,6 +85,7 @@ impl Hub {
             let view = LocalService::new(
                 Arc::clone(&service.cells),
                 Arc::clone(&routes.settings),
+                Some(Arc::clone(&service.front)),
                 seats,
             );
             views.insert(service.cells.name.clone(), Rc::new(view));

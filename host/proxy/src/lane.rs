@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::body::UpBody;
 use crate::endpoint::{Endpoint, Failure};
 use crate::routes::{Report, Shared, ThreadCells};
-use crate::socket::Socket;
+use crate::socket::{Socket, Stream};
 use crate::wheel::Wheel;
 
 /// Idle longer than this, a connection is not used again: many servers close theirs after
@@ -88,8 +87,6 @@ pub(crate) enum DialError {
     TimedOut(Duration),
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("the port of a process that is gone was connected to itself")]
-    ToItself,
     #[error("{0}")]
     Http(#[from] hyper::Error),
     #[error("it was fenced")]
@@ -205,20 +202,22 @@ impl Lane {
             .retain(|(since, _)| now.saturating_duration_since(*since) <= IDLE_MAX);
     }
 
-    /// A new connection.
-    pub(crate) async fn dial(self: &Rc<Self>, limit: Duration) -> Result<Sender, DialError> {
-        let addr = self.end.addr.ok_or(DialError::NoAddress)?;
-        let stream = tokio::time::timeout(limit, TcpStream::connect(addr))
+    /// A new connection, of which nothing has been used.
+    pub(crate) async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
+        let addr = self.end.addr.as_ref().ok_or(DialError::NoAddress)?;
+        let stream = tokio::time::timeout(limit, addr.connect())
             .await
             .map_err(|_| DialError::TimedOut(limit))??;
-        stream.set_nodelay(true)?;
-        if stream.local_addr()? == addr {
-            return Err(DialError::ToItself);
-        }
         if self.end.fenced() {
             return Err(DialError::Fenced);
         }
         self.cells(|cells| cells.dials.bump());
+        Ok(stream)
+    }
+
+    /// A new connection for requests.
+    pub(crate) async fn dial(self: &Rc<Self>, limit: Duration) -> Result<Sender, DialError> {
+        let stream = self.connect(limit).await?;
         let (sender, connection) = Builder::new()
             .max_buf_size(HEAD_MAX * 4)
             .handshake(TokioIo::new(Socket::new(stream)))

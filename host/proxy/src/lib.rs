@@ -3,6 +3,7 @@
 //! goes by the supervisor's last table and never waits for the supervisor; it starts and kills
 //! no process, and knows nothing of incidents.
 
+mod address;
 mod answer;
 mod body;
 mod budget;
@@ -15,12 +16,14 @@ mod fate;
 mod flow;
 mod forward;
 mod framing;
+mod greeting;
 mod head;
 mod hub;
 mod lane;
 mod link;
 mod pick;
 mod probe;
+mod queue;
 mod record;
 mod rotation;
 mod routes;
@@ -29,6 +32,7 @@ mod second;
 mod socket;
 mod stats;
 mod table;
+mod tcp;
 mod thread;
 mod watched;
 mod wheel;

@@ -24,6 +24,9 @@ pub(crate) struct Tried {
 pub(crate) struct LocalService {
     pub(crate) cells: Arc<ServiceCells>,
     pub(crate) settings: Arc<config::Proxy>,
+    pub(crate) front: Arc<config::Front>,
+    /// Whether the table knows it.
+    pub(crate) known: bool,
     lanes: Vec<Seat>,
     /// The first tier that is not empty, with the sums of weights up to each.
     first: Vec<(u32, Rc<Lane>)>,
@@ -81,6 +84,7 @@ impl LocalService {
     pub(crate) fn new(
         cells: Arc<ServiceCells>,
         settings: Arc<config::Proxy>,
+        front: Option<Arc<config::Front>>,
         lanes: Vec<(Rc<Lane>, State, u32)>,
     ) -> Self {
         let lanes: Vec<Seat> = lanes
@@ -105,6 +109,8 @@ impl LocalService {
         Self {
             cells,
             settings,
+            known: front.is_some(),
+            front: front.unwrap_or_default(),
             lanes,
             first,
             trials,

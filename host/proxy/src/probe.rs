@@ -4,20 +4,21 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grace_model::config::ProxyVersion;
 use grace_model::event::ProcessState;
 use grace_model::ipc::TableProbe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::address::Address;
 use crate::control::News;
 use crate::endpoint::Endpoint;
 use crate::fate;
+use crate::greeting;
 
 /// Time between two looks at a process that is not probed.
 const LOOK: Duration = Duration::from_millis(500);
@@ -30,6 +31,8 @@ pub(crate) struct Pace {
     /// None: only its process is looked at.
     pub(crate) probe: Option<Rc<TableProbe>>,
     pub(crate) starting: bool,
+    /// The instance wants a PROXY header first.
+    pub(crate) greeting: Option<ProxyVersion>,
 }
 
 /// What one probe found.
@@ -78,8 +81,11 @@ pub(crate) async fn watch(
         if look {
             looked = Some(begun);
         }
-        let probed = match (&now_pace.probe, end.addr) {
-            (Some(probe), Some(addr)) => Some(judge(addr, probe, begun, late, interval).await),
+        let greeting = now_pace.greeting;
+        let probed = match (&now_pace.probe, &end.addr) {
+            (Some(probe), Some(addr)) => {
+                Some(judge(addr, probe, greeting, begun, late, interval).await)
+            }
             _ => None,
         };
         let gone = state == Some(ProcessState::Gone);
@@ -109,14 +115,15 @@ fn steady(pace: &Pace) -> Duration {
 }
 
 async fn judge(
-    addr: SocketAddr,
+    addr: &Address,
     probe: &TableProbe,
+    greeting: Option<ProxyVersion>,
     begun: Instant,
     late: Duration,
     interval: Duration,
 ) -> Probed {
     let limit = Duration::from_millis(probe.timeout_ms);
-    let result = tokio::time::timeout(limit, ask(addr, probe.http.as_deref())).await;
+    let result = tokio::time::timeout(limit, ask(addr, probe.http.as_deref(), greeting)).await;
     let latency = begun.elapsed();
     let late = late.max(latency.saturating_sub(limit));
     let (status, problem) = match result {
@@ -142,17 +149,19 @@ async fn judge(
 }
 
 /// The status of a GET, or none when a connection is all that is asked.
-async fn ask(addr: SocketAddr, path: Option<&str>) -> io::Result<Option<u16>> {
-    let mut stream = TcpStream::connect(addr).await?;
-    if stream.local_addr()? == addr {
-        return Err(io::Error::other(
-            "nobody listens; the probe was connected to itself",
-        ));
+async fn ask(
+    addr: &Address,
+    path: Option<&str>,
+    greeting: Option<ProxyVersion>,
+) -> io::Result<Option<u16>> {
+    let mut stream = addr.connect().await?;
+    if let Some(version) = greeting {
+        stream.write_all(&greeting::write(version, None)).await?;
     }
     let Some(path) = path else { return Ok(None) };
-    stream.set_nodelay(true)?;
+    let host = addr.host();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: grace-probe\r\nAccept: */*\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: grace-probe\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;

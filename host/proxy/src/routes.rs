@@ -25,6 +25,7 @@ pub(crate) struct Routes {
 #[derive(Debug)]
 pub(crate) struct RouteService {
     pub(crate) cells: Arc<ServiceCells>,
+    pub(crate) front: Arc<config::Front>,
     pub(crate) targets: Vec<Target>,
 }
 

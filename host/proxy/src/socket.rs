@@ -1,29 +1,100 @@
-//! A TCP socket whose small writes go out by one plain send. A vectored write takes a longer way
-//! through the kernel; copying a head and a small body together costs a few cache lines.
+//! A socket whose small writes go out by one plain send, and which may have been read from
+//! already. A vectored write takes a longer way through the kernel; copying a head and a small
+//! body together costs a few cache lines.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// What is small enough to be copied.
 const SMALL: usize = 2_048;
 
+/// A connection of any kind.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// To a socket in the file system.
+    Unix(UnixStream),
+}
+
 /// The socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
+    /// What was read of it before it came here.
+    ahead: Bytes,
     /// Where small writes are put together.
     together: Vec<u8>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self::with(stream, Bytes::new())
+    }
+
+    /// One of which so much was read already.
+    pub(crate) fn with(stream: Stream, ahead: Bytes) -> Self {
         Self {
             stream,
+            ahead,
             together: Vec::new(),
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $name:ident ( $($arg:expr),* )) => {
+        match $self {
+            Stream::Tcp(stream) => Pin::new(stream).$name($($arg),*),
+            Stream::Unix(stream) => Pin::new(stream).$name($($arg),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(&mut *self, poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(&mut *self, poll_write(cx, buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut *self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut *self, poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(&mut *self, poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Tcp(stream) => stream.is_write_vectored(),
+            Stream::Unix(stream) => stream.is_write_vectored(),
         }
     }
 }
@@ -34,6 +105,12 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(self.ahead.get(..count).unwrap_or_default());
+            self.ahead.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

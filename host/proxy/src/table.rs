@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use grace_model::config::ProxyVersion;
 use grace_model::event::Subject;
 use grace_model::id::ServiceName;
 use grace_model::instance::State;
@@ -16,6 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use crate::address::Address;
 use crate::budget::ServiceCells;
 use crate::control::{Control, News};
 use crate::endpoint::Endpoint;
@@ -37,7 +39,7 @@ impl Control {
                 let end = self.endpoint(service, instance, now);
                 keep.insert(end.id);
                 end.mark_fenced(instance.fenced);
-                self.set_pace(&end, instance, probe.as_ref());
+                self.set_pace(&end, instance, probe.as_ref(), service.front.proxy_out);
                 targets.push(Target {
                     end,
                     state: instance.state,
@@ -45,7 +47,12 @@ impl Control {
                     weight: instance.weight,
                 });
             }
-            services.push(Arc::new(RouteService { cells, targets }));
+            let front = Arc::new(service.front.clone());
+            services.push(Arc::new(RouteService {
+                cells,
+                front,
+                targets,
+            }));
         }
         self.watched.retain(|id, _| keep.contains(id));
         self.keys.retain(|_, id| keep.contains(id));
@@ -75,7 +82,7 @@ impl Control {
     ) -> Arc<Endpoint> {
         let key = (instance.id.clone(), instance.generation);
         if let Some(watched) = self.keys.get(&key).and_then(|id| self.watched.get(id))
-            && watched.end.addr == instance.addr
+            && watched.end.addr == Address::of(instance)
             && watched.end.process == instance.process
         {
             return Arc::clone(&watched.end);
@@ -102,7 +109,7 @@ impl Control {
         });
         let end = Arc::new(Endpoint::new(
             subject,
-            instance.addr,
+            Address::of(instance),
             instance.process.clone(),
             handle,
         ));
@@ -139,6 +146,7 @@ impl Control {
         end: &Arc<Endpoint>,
         instance: &TableInstance,
         probe: Option<&Rc<TableProbe>>,
+        greeting: Option<ProxyVersion>,
     ) {
         let Some(watched) = self.watched.get(&end.id) else {
             return;
@@ -148,6 +156,7 @@ impl Control {
         let pace = Pace {
             probe: probe.filter(|_| !silent).map(Rc::clone),
             starting: instance.state == State::Starting,
+            greeting,
         };
         *watched.pace.borrow_mut() = (!end.dead()).then_some(pace);
     }

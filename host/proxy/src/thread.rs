@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grace_model::config::Protocol;
 use grace_model::id::ServiceName;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -21,10 +22,13 @@ use tokio::task::AbortHandle;
 
 use crate::client::{Client, ClientIo, Overdue};
 use crate::forward::forward;
+use crate::greeting::{self, Ends};
 use crate::head::ClientHead;
 use crate::hub::Hub;
 use crate::lane::Core;
 use crate::routes::{Report, Shared, ThreadCells};
+use crate::socket::{Socket, Stream};
+use crate::tcp;
 use crate::wheel::Wheel;
 
 /// Largest head of a request; more is 431.
@@ -230,31 +234,64 @@ impl Guests {
         if let Some(cells) = core.shared.threads.get(core.thread) {
             cells.clients.bump();
         }
-        let head = ClientHead::new(peer.ip(), local);
-        let client = Rc::new(Client::new(
-            Rc::clone(&self.hub),
-            name.clone(),
-            head,
-            Instant::now(),
-        ));
-        let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client.verdict)));
-        let asking = Rc::clone(&client);
-        let service = service_fn(move |request| {
-            let client = Rc::clone(&asking);
-            async move { Ok::<_, Infallible>(forward(client, request).await) }
-        });
-        let connection = self.http.serve_connection(io, service).with_upgrades();
+        let hub = Rc::clone(&self.hub);
+        let client = Rc::new(Client::new(hub, name.clone(), Instant::now()));
+        let ends = Ends {
+            client: peer,
+            server: local,
+        };
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         let guests = Rc::clone(self);
+        let speaking = Rc::clone(&client);
         let task = tokio::task::spawn_local(async move {
             // A client that breaks off is no news.
-            let _ = connection.await;
+            let _ = guests.speak(speaking, stream, ends).await;
             guests.open.borrow_mut().remove(&id);
         });
         self.open
             .borrow_mut()
             .insert(id, (client, task.abort_handle()));
+    }
+
+    /// Speaks with a client as its service says, until it has had enough.
+    async fn speak(&self, client: Rc<Client>, stream: TcpStream, ends: Ends) -> io::Result<()> {
+        let service = client.settled().await;
+        let (mut stream, mut ends) = (Stream::Tcp(stream), ends);
+        if service.front.proxy_in {
+            match greeting::read(&mut stream).await {
+                Ok(told) => ends = told.unwrap_or(ends),
+                Err(error) => {
+                    if let Some(cells) = self.cells() {
+                        cells.refused.bump();
+                    }
+                    tracing::debug!(client = %ends.client, %error, "its PROXY header cannot be read");
+                    return Err(error);
+                }
+            }
+        }
+        match service.front.protocol {
+            Protocol::Tcp => {
+                tcp::carry(client, stream, ends).await;
+                Ok(())
+            }
+            Protocol::Http => {
+                let head = ClientHead::new(ends.client.ip(), ends.server, false);
+                // It is the only one who sets it.
+                let _ = client.head.set(head);
+                self.serve_http(client, Socket::new(stream)).await
+            }
+        }
+    }
+
+    async fn serve_http(&self, client: Rc<Client>, socket: Socket) -> io::Result<()> {
+        let io = TokioIo::new(ClientIo::new(socket, Arc::clone(&client.verdict)));
+        let service = service_fn(move |request| {
+            let client = Rc::clone(&client);
+            async move { Ok::<_, Infallible>(forward(client, request).await) }
+        });
+        let connection = self.http.serve_connection(io, service).with_upgrades();
+        connection.await.map_err(io::Error::other)
     }
 
     /// Waits for requests in flight, then closes what is left.

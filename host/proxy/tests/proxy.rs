@@ -28,11 +28,17 @@ mod journals;
 mod limits;
 #[path = "proxy/passing.rs"]
 mod passing;
+#[path = "proxy/peers.rs"]
+mod peers;
 #[path = "proxy/process.rs"]
 mod process;
+#[path = "proxy/queues.rs"]
+mod queues;
 #[path = "proxy/rotation.rs"]
 mod rotation;
 #[path = "proxy/slowness.rs"]
 mod slowness;
+#[path = "proxy/tcp.rs"]
+mod tcp;
 #[path = "proxy/tunnels.rs"]
 mod tunnels;

@@ -53,6 +53,7 @@ impl Core {
             id: slot.id.clone(),
             generation: slot.machine.generation(),
             addr: (slot.port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, slot.port))),
+            unix: self.unix_of(slot),
             process: slot.running.as_ref().map(|running| running.process.clone()),
             state: slot.machine.state(),
             fenced: slot.machine.fenced(),
@@ -61,8 +62,19 @@ impl Core {
         TableService {
             name: service.name.clone(),
             probe: probe(service),
+            front: service.front.clone(),
             instances: instances.collect(),
         }
+    }
+
+    /// The Unix socket of an instance, filled in as its command's words are.
+    fn unix_of(&self, slot: &Slot) -> Option<std::path::PathBuf> {
+        let path = slot.service.front.unix.as_ref()?;
+        let data = self.layout.data(&slot.id);
+        let path = path
+            .replace("{data}", &data.to_string_lossy())
+            .replace("{instance}", slot.id.as_str());
+        Some(path.into())
     }
 
     /// Equal shares of the ready ones; what does not divide goes to the first.

@@ -61,6 +61,7 @@ impl Stage {
                 id: format!("shop-{number}").into(),
                 generation: 1,
                 addr: Some(worker.addr),
+                unix: None,
                 process: Some(worker.process.clone()),
                 state: State::Ready,
                 fenced: false,
@@ -72,6 +73,7 @@ impl Stage {
             services: vec![TableService {
                 name: "shop".into(),
                 probe: None,
+                front: Default::default(),
                 instances,
             }],
             proxy: settings(),

@@ -14,6 +14,8 @@ use grace_model::instance::{ExitCause, ProcessId};
 use crate::client;
 
 const VARIABLE: &str = "GRACE_PROXY_TEST_WORKER";
+/// Where it listens instead of a port.
+const UNIX: &str = "GRACE_PROXY_TEST_UNIX";
 
 /// A running worker.
 pub struct Worker {
@@ -45,9 +47,23 @@ struct Shop {
 impl Worker {
     /// Starts one that answers with this name.
     pub fn start(name: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::start_with(name, |_| {})
+    }
+
+    /// Starts one that also listens on this Unix socket.
+    pub fn start_unix(name: &str, path: &std::path::Path) -> Self {
+        Self::start_with(name, |command| {
+            command.env(UNIX, path);
+        })
+    }
+
+    fn start_with(name: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "worker::a_worker_process_serves", "--nocapture"])
-            .env(VARIABLE, name)
+            .env(VARIABLE, name);
+        change(&mut command);
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -119,12 +135,24 @@ fn a_worker_process_serves() {
         std::process::exit(0);
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    println!("PORT {}", listener.local_addr().unwrap().port());
     let shop = Arc::new(Shop {
         name,
         mode: Mutex::new("ok".into()),
         ..Shop::default()
     });
+    if let Ok(path) = std::env::var(UNIX) {
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let shop = Arc::clone(&shop);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let shop = Arc::clone(&shop);
+                // Both kinds of stream are the same to read and write.
+                let fd = std::os::fd::OwnedFd::from(stream.unwrap());
+                std::thread::spawn(move || serve(&shop, TcpStream::from(fd)));
+            }
+        });
+    }
+    println!("PORT {}", listener.local_addr().unwrap().port());
     for stream in listener.incoming() {
         let shop = Arc::clone(&shop);
         std::thread::spawn(move || serve(&shop, stream.unwrap()));
@@ -135,6 +163,10 @@ fn serve(shop: &Shop, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
+    if shop.mode.lock().unwrap().as_str() == "raw" {
+        raw(shop, reader, writer);
+        return;
+    }
     while let Some(request) = read(&mut reader) {
         if !answer(shop, &request, &mut reader, &mut writer) {
             return;
@@ -143,6 +175,27 @@ fn serve(shop: &Shop, stream: TcpStream) {
             return;
         }
     }
+}
+
+/// Speaks first, then says every line back with its name, or does what the line asks for. A
+/// PROXY header of version 1 is but a line.
+fn raw(shop: &Shop, mut reader: BufReader<TcpStream>, mut writer: TcpStream) {
+    let _ = writer.write_all(b"220 ready\n");
+    let mut line = String::new();
+    while matches!(reader.read_line(&mut line), Ok(1..)) {
+        match line.trim_end() {
+            "GET /mode/ok HTTP/1.1" => {
+                *shop.mode.lock().unwrap() = "ok".to_owned();
+                let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                return;
+            }
+            word => {
+                let _ = writer.write_all(format!("{} {word}\n", shop.name).as_bytes());
+            }
+        }
+        line.clear();
+    }
+    let _ = writer.write_all(format!("{} bye\n", shop.name).as_bytes());
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {

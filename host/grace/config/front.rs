@@ -1,0 +1,105 @@
+//! How a service's clients and instances are spoken to, resolved and checked.
+
+use std::ops::Range;
+
+use grace_model::config::{Front, Protocol};
+
+use super::fault::Fault;
+use super::file::{FrontKeys, SocketKind};
+
+/// Resolves the keys; `socket` is what the instances listen on, as written, with its place.
+pub fn resolve(
+    keys: FrontKeys,
+    socket: Option<(&SocketKind, Range<usize>)>,
+    instances: u32,
+    faults: &mut Vec<Fault>,
+) -> Front {
+    let mut front = Front {
+        protocol: keys.protocol.unwrap_or_default(),
+        ..Front::default()
+    };
+    if let Some((SocketKind::Unix(path), span)) = socket {
+        if !path.starts_with('/') && !path.starts_with("{data}/") {
+            faults.push(Fault::new(
+                span.clone(),
+                "the path of a Unix socket is absolute or begins with {data}/, as {data}/shop.sock",
+            ));
+        }
+        if instances > 1 && !path.contains("{data}") && !path.contains("{instance}") {
+            faults.push(Fault::new(
+                span,
+                "every instance needs a Unix socket of its own; write {data}/shop.sock",
+            ));
+        }
+        front.unix = Some(path.clone());
+    }
+    if let Some(table) = keys.proxy_protocol {
+        front.proxy_in = table.accept.unwrap_or(false);
+        if let Some(version) = table.send {
+            if front.protocol != Protocol::Tcp {
+                faults.push(Fault::new(
+                    version.span(),
+                    "a PROXY header is sent for `protocol = \"tcp\"` only: connections of HTTP are \
+                     shared by many clients, and X-Forwarded-For tells who they are",
+                ));
+            }
+            front.proxy_out = Some(version.into_inner());
+        }
+    }
+    front
+}
+
+#[cfg(test)]
+mod tests {
+    use grace_model::config::{Config, ProxyVersion, Socket};
+
+    use super::*;
+    use crate::config::{Surroundings, parse};
+
+    fn read(lines: &str) -> Result<Config, Vec<Fault>> {
+        let dir = tempfile::tempdir().unwrap();
+        let around = Surroundings {
+            path: "/usr/bin:/bin".into(),
+            root: false,
+            state: None,
+        };
+        let text = format!("[[service]]\nname = \"shop\"\ncommand = \"sh\"\nlisten = \":0\"\n{lines}");
+        parse(&text, dir.path(), &around)
+    }
+
+    #[test]
+    fn a_tcp_service_on_unix_sockets_with_proxy_headers_is_read() {
+        let lines = "protocol = \"tcp\"\nsocket = { unix = \"{data}/it.sock\" }\ninstances = 2\n\
+                     proxy_protocol = { accept = true, send = \"v2\" }";
+        let config = read(lines).unwrap();
+        let service = &config.services[0];
+        assert_eq!(service.socket, Socket::None);
+        let wanted = Front {
+            protocol: Protocol::Tcp,
+            unix: Some("{data}/it.sock".to_owned()),
+            proxy_in: true,
+            proxy_out: Some(ProxyVersion::V2),
+        };
+        assert_eq!(service.front, wanted);
+    }
+
+    #[test]
+    fn a_front_that_cannot_work_is_refused_with_the_remedy() {
+        for (lines, words) in [
+            ("socket = { unix = \"it.sock\" }", "{data}/"),
+            (
+                "socket = { unix = \"/run/it.sock\" }\ninstances = 2",
+                "of its own",
+            ),
+            ("proxy_protocol = { send = \"v1\" }", "X-Forwarded-For"),
+            ("proxy_protocol = { send = \"v3\" }", "v1"),
+            ("proxy_protocol = { sent = \"v1\" }", "sent"),
+            ("protocol = \"udp\"", "tcp"),
+        ] {
+            let faults = read(lines).unwrap_err();
+            assert_eq!(faults.len(), 1, "{lines}");
+            let said = format!("{:?}", faults[0]);
+            assert!(said.contains(words), "{lines}: {said}");
+        }
+    }
+}
