@@ -54,6 +54,7 @@ pub struct ServiceTable {
     pub user: Option<Spanned<String>>,
     pub protocol: Option<Protocol>,
     pub proxy_protocol: Option<ProxyProtocolTable>,
+    pub tls: Option<TlsTable>,
     #[serde(default)]
     pub config: Vec<ConfigTable>,
 }
@@ -156,6 +157,14 @@ pub struct ChannelTable {
 pub struct FrontKeys {
     pub protocol: Option<Protocol>,
     pub proxy_protocol: Option<ProxyProtocolTable>,
+    pub tls: Option<TlsTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsTable {
+    pub cert: Spanned<PathBuf>,
+    pub key: Spanned<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,8 +1,9 @@
 //! How a service's clients and instances are spoken to, resolved and checked.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use grace_model::config::{Front, Protocol};
+use grace_model::config::{Front, Protocol, Tls};
 
 use super::fault::Fault;
 use super::file::{FrontKeys, SocketKind};
@@ -10,6 +11,7 @@ use super::file::{FrontKeys, SocketKind};
 /// Resolves the keys; `socket` is what the instances listen on, as written, with its place.
 pub fn resolve(
     keys: FrontKeys,
+    base: &Path,
     socket: Option<(&SocketKind, Range<usize>)>,
     instances: u32,
     faults: &mut Vec<Fault>,
@@ -46,6 +48,20 @@ pub fn resolve(
             front.proxy_out = Some(version.into_inner());
         }
     }
+    if let Some(table) = keys.tls {
+        let mut file = |path: toml::Spanned<PathBuf>| {
+            let whole = base.join(path.get_ref());
+            if let Err(error) = std::fs::File::open(&whole) {
+                let what = format!("cannot read {}: {error}", whole.display());
+                faults.push(Fault::new(path.span(), what));
+            }
+            whole
+        };
+        front.tls = Some(Tls {
+            cert: file(table.cert),
+            key: file(table.key),
+        });
+    }
     front
 }
 
@@ -79,6 +95,7 @@ mod tests {
             unix: Some("{data}/it.sock".to_owned()),
             proxy_in: true,
             proxy_out: Some(ProxyVersion::V2),
+            tls: None,
         };
         assert_eq!(service.front, wanted);
     }
@@ -95,6 +112,10 @@ mod tests {
             ("proxy_protocol = { send = \"v3\" }", "v1"),
             ("proxy_protocol = { sent = \"v1\" }", "sent"),
             ("protocol = \"udp\"", "tcp"),
+            (
+                "tls = { cert = \"/no/cert\", key = \"/dev/null\" }",
+                "/no/cert",
+            ),
         ] {
             let faults = read(lines).unwrap_err();
             assert_eq!(faults.len(), 1, "{lines}");

@@ -95,9 +95,10 @@ pub fn resolve(
     let keys = FrontKeys {
         protocol: table.protocol,
         proxy_protocol: table.proxy_protocol,
+        tls: table.tls,
     };
     let socket = table.socket.as_ref().map(|it| (it.get_ref(), it.span()));
-    service.front = front::resolve(keys, socket, service.instances, faults);
+    service.front = front::resolve(keys, base, socket, service.instances, faults);
     sockets_and_ready(&mut service, table.socket, table.ready, &table.name, faults);
     service.start_timeout_ms = not_zero(
         table.start_timeout,

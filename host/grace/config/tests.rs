@@ -465,7 +465,9 @@ fn the_state_directory_is_found_beside_a_file_that_is_wrong_elsewhere() {
 fn the_example_names_every_key_and_all_of_them_are_good() {
     let place = Place::new();
     place.program("page-somebody");
-    fs::write(place.0.path().join("shop.json"), "{}").unwrap();
+    for (file, text) in [("shop.json", "{}"), ("shop.crt", ""), ("shop.key", "")] {
+        fs::write(place.0.path().join(file), text).unwrap();
+    }
     place.good(EXAMPLE);
     let all: String = EXAMPLE
         .lines()

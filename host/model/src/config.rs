@@ -93,6 +93,17 @@ pub struct Front {
     /// Instances get a PROXY header of this version first. Only for plain TCP: connections of
     /// HTTP are shared by many clients, whom X-Forwarded-For tells.
     pub proxy_out: Option<ProxyVersion>,
+    /// Clients speak TLS, which ends at the proxy.
+    pub tls: Option<Tls>,
+}
+
+/// Files with a certificate. Read again whenever they change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// The certificate and those between it and its root, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// What is balanced.

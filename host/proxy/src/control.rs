@@ -14,6 +14,7 @@ use grace_model::ipc::{Answer, Request, Table};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::ServiceCells;
+use crate::certs::Certificate;
 use crate::eject::Trouble;
 use crate::endpoint::Endpoint;
 use crate::probe::Round;
@@ -60,6 +61,7 @@ pub(crate) struct Control {
     pub(crate) cells: HashMap<ServiceName, Arc<ServiceCells>>,
     pub(crate) watched: HashMap<u64, Watched>,
     pub(crate) keys: HashMap<Key, u64>,
+    pub(crate) certificates: HashMap<ServiceName, Certificate>,
     pub(crate) table: Option<Table>,
     pub(crate) born: Instant,
     pub(crate) probes: u64,
@@ -85,6 +87,7 @@ impl Control {
             cells: HashMap::new(),
             watched: HashMap::new(),
             keys: HashMap::new(),
+            certificates: HashMap::new(),
             table: None,
             born,
             probes: 0,
@@ -294,6 +297,7 @@ impl Control {
         for cells in self.cells.values() {
             cells.mark(now);
         }
+        self.look_at_certificates();
         self.tell_all();
     }
 

@@ -87,7 +87,8 @@ impl Hub {
                 Arc::clone(&routes.settings),
                 Some(Arc::clone(&service.front)),
                 seats,
-            );
+            )
+            .with_tls(service.tls.clone());
             views.insert(service.cells.name.clone(), Rc::new(view));
         }
         // A generation that is gone: what is in flight on it may end, nothing is kept open.

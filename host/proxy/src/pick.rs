@@ -10,6 +10,7 @@ use grace_model::config;
 use grace_model::instance::State;
 
 use crate::budget::ServiceCells;
+use crate::certs::InUse;
 use crate::lane::Lane;
 
 /// Instances that a request was given to or refused by, so that it comes to none twice.
@@ -25,6 +26,7 @@ pub(crate) struct LocalService {
     pub(crate) cells: Arc<ServiceCells>,
     pub(crate) settings: Arc<config::Proxy>,
     pub(crate) front: Arc<config::Front>,
+    pub(crate) tls: Option<Arc<InUse>>,
     /// Whether the table knows it.
     pub(crate) known: bool,
     lanes: Vec<Seat>,
@@ -111,10 +113,16 @@ impl LocalService {
             settings,
             known: front.is_some(),
             front: front.unwrap_or_default(),
+            tls: None,
             lanes,
             first,
             trials,
         }
+    }
+
+    /// The same with a certificate.
+    pub(crate) fn with_tls(self, tls: Option<Arc<InUse>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The instance for a first try.

@@ -11,6 +11,7 @@ use grace_model::instance::State;
 use tokio::sync::{mpsc, watch};
 
 use crate::budget::{Cell, ServiceCells};
+use crate::certs::InUse;
 use crate::endpoint::{Endpoint, Failure};
 use crate::lane::LaneWindow;
 
@@ -26,6 +27,8 @@ pub(crate) struct Routes {
 pub(crate) struct RouteService {
     pub(crate) cells: Arc<ServiceCells>,
     pub(crate) front: Arc<config::Front>,
+    /// Its certificate, when clients speak TLS.
+    pub(crate) tls: Option<Arc<InUse>>,
     pub(crate) targets: Vec<Target>,
 }
 

@@ -26,6 +26,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What came of a second try.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made once for each second try and taken apart at once"
+)]
 enum Second {
     /// An answer.
     Answer(Got),

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// What is small enough to be copied.
 const SMALL: usize = 2_048;
@@ -20,6 +21,8 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// To a socket in the file system.
     Unix(UnixStream),
+    /// Over any other, TLS ending here.
+    Tls(Box<TlsStream<Stream>>),
 }
 
 /// The socket.
@@ -52,6 +55,7 @@ macro_rules! each {
         match $self {
             Stream::Tcp(stream) => Pin::new(stream).$name($($arg),*),
             Stream::Unix(stream) => Pin::new(stream).$name($($arg),*),
+            Stream::Tls(stream) => Pin::new(&mut **stream).$name($($arg),*),
         }
     };
 }
@@ -95,6 +99,7 @@ impl AsyncWrite for Stream {
         match self {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Unix(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -23,6 +23,7 @@ struct Stats {
     table_version: Option<u64>,
     totals: Totals,
     instances: Vec<InstanceStats>,
+    certificates: Vec<CertificateStats>,
     kernels: Vec<Kernel>,
 }
 
@@ -57,6 +58,16 @@ struct InstanceStats {
     ejected: bool,
     stopped: bool,
     fenced: bool,
+}
+
+/// The certificate of a service.
+#[derive(Debug, Serialize)]
+struct CertificateStats {
+    service: String,
+    /// Whether there is one in use.
+    in_use: bool,
+    /// What is wrong with the one in the files.
+    problem: Option<String>,
 }
 
 impl Control {
@@ -101,6 +112,16 @@ impl Control {
             })
             .collect();
         instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+        let mut certificates: Vec<CertificateStats> = self
+            .certificates
+            .iter()
+            .map(|(name, it)| CertificateStats {
+                service: name.to_string(),
+                in_use: it.in_use.get().is_some(),
+                problem: it.problem.clone(),
+            })
+            .collect();
+        certificates.sort_by(|a, b| a.service.cmp(&b.service));
         let kernels = self.kernels(totals.requests);
         let stats = Stats {
             pid: std::process::id(),
@@ -109,6 +130,7 @@ impl Control {
             table_version: self.table.as_ref().map(|table| table.version),
             totals,
             instances,
+            certificates,
             kernels,
         };
         serde_json::to_string(&stats).unwrap_or_default()

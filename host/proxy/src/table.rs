@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use grace_model::config::ProxyVersion;
+use grace_model::config::{Front, ProxyVersion};
 use grace_model::event::Subject;
 use grace_model::id::ServiceName;
 use grace_model::instance::State;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::budget::ServiceCells;
+use crate::certs::{Certificate, InUse};
 use crate::control::{Control, News};
 use crate::endpoint::Endpoint;
 use crate::probe::{self, Pace};
@@ -50,6 +51,7 @@ impl Control {
             let front = Arc::new(service.front.clone());
             services.push(Arc::new(RouteService {
                 cells,
+                tls: self.certificate(&service.name, &front),
                 front,
                 targets,
             }));
@@ -62,6 +64,32 @@ impl Control {
         self.shared.routes.store(Arc::clone(&routes));
         let epoch = self.shared.bump();
         self.begin_leaves(&routes, epoch);
+    }
+
+    /// The certificate of a service, read now if it is new.
+    fn certificate(&mut self, name: &ServiceName, front: &Front) -> Option<Arc<InUse>> {
+        let Some(files) = &front.tls else {
+            self.certificates.remove(name);
+            return None;
+        };
+        let known = self.certificates.get(name);
+        if known.is_none_or(|it| !it.is_of(files)) {
+            let mut new = Certificate::new(files.clone());
+            new.look();
+            tell_certificate(name, &new);
+            self.certificates.insert(name.clone(), new);
+        }
+        let certificate = self.certificates.get(name)?;
+        Some(Arc::clone(&certificate.in_use))
+    }
+
+    /// Takes certificates whose files have changed.
+    pub(crate) fn look_at_certificates(&mut self) {
+        for (name, certificate) in &mut self.certificates {
+            if certificate.look() {
+                tell_certificate(name, certificate);
+            }
+        }
     }
 
     fn cells_of(&mut self, name: &ServiceName) -> Arc<ServiceCells> {
@@ -221,6 +249,18 @@ impl Control {
             .services
             .iter()
             .find(|service| service.name == *name)
+    }
+}
+
+fn tell_certificate(name: &ServiceName, certificate: &Certificate) {
+    match &certificate.problem {
+        None => tracing::info!(service = %name, "a certificate is in use"),
+        Some(problem) if certificate.in_use.get().is_some() => {
+            tracing::error!(service = %name, problem, "the certificate before it stays in use");
+        }
+        Some(problem) => {
+            tracing::error!(service = %name, problem, "no certificate; its clients are turned away");
+        }
     }
 }
 

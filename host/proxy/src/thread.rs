@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Client, ClientIo, Overdue};
 use crate::forward::forward;
@@ -270,13 +271,23 @@ impl Guests {
                 }
             }
         }
+        let mut tls = false;
+        if service.front.tls.is_some() {
+            // Why there is none was told when it was read.
+            let Some(config) = service.tls.as_ref().and_then(|it| it.get()) else {
+                return Err(io::Error::other("there is no certificate"));
+            };
+            let secret = TlsAcceptor::from(config).accept(stream).await?;
+            stream = Stream::Tls(Box::new(secret));
+            tls = true;
+        }
         match service.front.protocol {
             Protocol::Tcp => {
                 tcp::carry(client, stream, ends).await;
                 Ok(())
             }
             Protocol::Http => {
-                let head = ClientHead::new(ends.client.ip(), ends.server, false);
+                let head = ClientHead::new(ends.client.ip(), ends.server, tls);
                 // It is the only one who sets it.
                 let _ = client.head.set(head);
                 self.serve_http(client, Socket::new(stream)).await

@@ -40,5 +40,7 @@ mod rotation;
 mod slowness;
 #[path = "proxy/tcp.rs"]
 mod tcp;
+#[path = "proxy/tls.rs"]
+mod tls;
 #[path = "proxy/tunnels.rs"]
 mod tunnels;

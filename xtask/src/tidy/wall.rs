@@ -15,6 +15,10 @@ const WAYS: &[&str] = &[
 const PLACES: &[(&str, &str)] = &[
     ("host/supervisor/src/core.rs", "the time of an event"),
     ("host/proxy/src/record.rs", "the time of an event"),
+    (
+        "host/proxy/src/certs.rs",
+        "whether a certificate has expired",
+    ),
     ("host/healer/src/clock.rs", "the time of an entry"),
     (
         "host/ledger/src/salvage.rs",
