@@ -113,6 +113,8 @@ pub enum Protocol {
     /// Requests.
     #[default]
     Http,
+    /// Requests; instances speak HTTP/2 in the clear, as gRPC servers do.
+    H2c,
     /// Connections; nobody looks at what passes.
     Tcp,
 }

@@ -34,6 +34,26 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// By the mapping of HTTP's statuses to gRPC's in its documentation (http-grpc-status-mapping).
+    fn status_of_grpc(self, error: &'static str, message: &'static str) -> Response<OutBody> {
+        let code = match self.parts().0 {
+            StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => "4",
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => "14",
+            _ => "13",
+        };
+        let mut answer = Response::new(OutBody::Empty);
+        let headers = answer.headers_mut();
+        for (name, value) in [
+            ("content-type", "application/grpc"),
+            ("grpc-status", code),
+            ("grpc-message", message),
+            ("x-grace-error", error),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -97,8 +117,12 @@ impl Refusal {
     }
 
     /// The answer, closing the connection where what follows on it cannot be trusted.
-    pub(crate) fn answer(self, service: &str) -> Response<OutBody> {
+    /// A request of gRPC gets it as its status.
+    pub(crate) fn answer(self, service: &str, grpc: bool) -> Response<OutBody> {
         let (status, error, message) = self.parts();
+        if grpc {
+            return self.status_of_grpc(error, message);
+        }
         let body = serde_json::json!({ "error": error, "service": service, "message": message });
         let mut answer = Response::new(OutBody::Own(Bytes::from(format!("{body}\n"))));
         *answer.status_mut() = status;

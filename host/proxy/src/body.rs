@@ -2,19 +2,21 @@
 //! answer's body, which gives its connection back when it has been read to the end.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use grace_model::config;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
 
 use crate::client::Busy;
 use crate::flow::{Flow, Pace};
-use crate::lane::{Run, Sender};
+use crate::lane::Run;
+use crate::wire::Sender;
 
 /// A request's body as an instance gets it.
 #[derive(Debug)]
@@ -283,11 +285,47 @@ pub(crate) struct Passed {
     sender: Option<Sender>,
     ended: bool,
     busy: Busy,
+    /// When an instance that stands still ends its stream; only where streams share a
+    /// connection, which is looked after as a whole otherwise.
+    stall: Option<Stall>,
+}
+
+/// The longest an instance may stand still.
+#[derive(Debug)]
+struct Stall {
+    limit: Duration,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutBodyError {
+    #[error(transparent)]
+    Instance(#[from] hyper::Error),
+    #[error("the instance stood still")]
+    Stalled,
+}
+
+impl Stall {
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        alarm.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl OutBody {
-    /// Passes an answer's body on.
-    pub(crate) fn passed(body: Incoming, run: Run, sender: Sender, busy: Busy) -> Self {
+    /// Passes an answer's body on. `stall`: the longest its instance may stand still, where the
+    /// connection is not looked after for that.
+    pub(crate) fn passed(
+        body: Incoming,
+        run: Run,
+        sender: Sender,
+        busy: Busy,
+        stall: Option<Duration>,
+    ) -> Self {
         if body.is_end_stream() {
             run.lane.check_in(sender);
             return OutBody::Empty;
@@ -298,6 +336,7 @@ impl OutBody {
             sender: Some(sender),
             ended: false,
             busy,
+            stall: stall.map(|limit| Stall { limit, alarm: None }),
         })
     }
 }
@@ -316,12 +355,12 @@ impl Drop for Passed {
 
 impl Body for OutBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = OutBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, OutBodyError>>> {
         match &mut *self {
             OutBody::Empty => Poll::Ready(None),
             OutBody::Own(bytes) => {
@@ -330,19 +369,39 @@ impl Body for OutBody {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             OutBody::Passed(passed) => loop {
+                let streamed = passed.busy.is_stream();
+                if streamed {
+                    // It is asked for more, so what was given to the client has been taken.
+                    passed.busy.out().rest();
+                }
                 let Poll::Ready(frame) = Pin::new(&mut passed.body).poll_frame(cx) else {
-                    passed.busy.flow().wait();
+                    if passed.stall.as_mut().is_some_and(|it| it.is_over(cx)) {
+                        passed.run.broke_off();
+                        return Poll::Ready(Some(Err(OutBodyError::Stalled)));
+                    }
+                    if !streamed {
+                        passed.busy.flow().wait();
+                    }
                     return Poll::Pending;
                 };
+                if let Some(stall) = &mut passed.stall {
+                    stall.alarm = None;
+                }
                 match frame {
                     Some(Ok(frame)) if frame.is_data() => {
-                        passed.busy.flow().add(1);
+                        if streamed {
+                            passed.busy.out().wait();
+                        } else {
+                            passed.busy.flow().add(1);
+                        }
                         return Poll::Ready(Some(Ok(frame)));
                     }
+                    // HTTP/1.1 takes trailers only from who has announced them.
+                    Some(Ok(frame)) if streamed => return Poll::Ready(Some(Ok(frame))),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
                         passed.run.broke_off();
-                        return Poll::Ready(Some(Err(error)));
+                        return Poll::Ready(Some(Err(error.into())));
                     }
                     None => {
                         passed.ended = true;

@@ -4,7 +4,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -28,7 +28,8 @@ const TABLE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct ClientIo {
     stream: Socket,
-    scanner: Scanner,
+    /// None: what comes is in frames.
+    scanner: Option<Scanner>,
     verdict: Arc<Verdict>,
 }
 
@@ -52,6 +53,10 @@ pub(crate) struct Client {
     late: RefCell<Option<Rc<Upload>>>,
     /// Its instance was too slow: this is held against it.
     stalled: Cell<bool>,
+    /// Requests of HTTP/2 that are on their way or being answered.
+    streams: RefCell<Vec<Weak<Client>>>,
+    /// It is one of those itself, and this is its connection.
+    connection: Option<Rc<Client>>,
 }
 
 /// Why a connection has had its time.
@@ -83,6 +88,16 @@ impl Busy {
         &self.0.answer
     }
 
+    /// Whether the client speaks HTTP/2, so that answers end by their own streams.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.0.is_stream()
+    }
+
+    /// Where the client taking its answer is counted.
+    pub(crate) fn out(&self) -> &Flow {
+        &self.0.verdict.out
+    }
+
     /// Whether the connection ends because its instance stood still.
     pub(crate) fn is_stalled(&self) -> bool {
         self.0.stalled.get()
@@ -107,7 +122,16 @@ impl ClientIo {
     pub(crate) fn new(stream: Socket, verdict: Arc<Verdict>) -> Self {
         Self {
             stream,
-            scanner: Scanner::default(),
+            scanner: Some(Scanner::default()),
+            verdict,
+        }
+    }
+
+    /// One of HTTP/2.
+    pub(crate) fn unscanned(stream: Socket, verdict: Arc<Verdict>) -> Self {
+        Self {
+            stream,
+            scanner: None,
             verdict,
         }
     }
@@ -133,7 +157,33 @@ impl Client {
             answer: Flow::new(now),
             late: RefCell::default(),
             stalled: Cell::new(false),
+            streams: RefCell::default(),
+            connection: None,
         }
+    }
+
+    /// One request of a connection of HTTP/2: what an HTTP/1.1 connection is for its requests,
+    /// since many go on at once.
+    pub(crate) fn stream(connection: &Rc<Self>) -> Rc<Self> {
+        let hub = Rc::clone(&connection.hub);
+        let mut it = Self::new(hub, connection.name.clone(), Instant::now());
+        it.head = connection.head.clone();
+        it.connection = Some(Rc::clone(connection));
+        let it = Rc::new(it);
+        let mut streams = connection.streams.borrow_mut();
+        streams.retain(|stream| stream.strong_count() > 0);
+        streams.push(Rc::downgrade(&it));
+        it
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    fn has_streams(&self) -> bool {
+        let streams = self.streams.borrow();
+        streams.iter().any(|stream| stream.strong_count() > 0)
     }
 
     /// The service as of now.
@@ -176,7 +226,7 @@ impl Client {
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.busy.get()
+        self.busy.get() || self.has_streams()
     }
 
     /// Whether the connection has had its time. Called every now and then.
@@ -189,6 +239,12 @@ impl Client {
         {
             return Some(Overdue::Client);
         }
+        let streams = self.streams.borrow();
+        let stuck = |it: Rc<Self>| it.verdict.out.is_stuck(taking, now);
+        if streams.iter().filter_map(Weak::upgrade).any(stuck) {
+            return Some(Overdue::Client);
+        }
+        // An instance that stands still ends its own stream, not the connection of all.
         let stall = Pace::new(settings.stall_timeout_ms, 1);
         if self.answer.is_stuck(stall, now) {
             self.stalled.set(true);
@@ -200,7 +256,7 @@ impl Client {
 
     /// How long the connection has been without a request, a whole one.
     pub(crate) fn waiting(&self, now: Instant) -> Option<Duration> {
-        let waits = !self.busy.get();
+        let waits = !self.is_busy();
         waits.then(|| now.saturating_duration_since(self.watch.get().since))
     }
 
@@ -211,7 +267,7 @@ impl Client {
         let same = if in_head {
             before.in_head && before.heads == heads
         } else {
-            !before.in_head && before.reads == reads && !self.busy.get()
+            !before.in_head && before.reads == reads && !self.is_busy()
         };
         if !same {
             self.watch.set(Watch {
@@ -252,7 +308,11 @@ impl AsyncRead for ClientIo {
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
         if result.is_ready() {
             let new = buf.filled().get(before..).unwrap_or_default();
-            if let Err(lost) = this.scanner.scan(new, &this.verdict) {
+            let Some(scanner) = &mut this.scanner else {
+                this.verdict.came();
+                return result;
+            };
+            if let Err(lost) = scanner.scan(new, &this.verdict) {
                 // Nobody gets to see any of it.
                 buf.set_filled(before);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, lost)));

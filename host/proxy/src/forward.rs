@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grace_model::config::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
@@ -16,10 +17,11 @@ use crate::answer::Refusal;
 use crate::body::{OutBody, Store, UpBody, Upload};
 use crate::client::{Busy, Client};
 use crate::head;
-use crate::lane::{DialError, Run, Sender};
+use crate::lane::{DialError, Run};
 use crate::pick::{LocalService, Tried};
 use crate::queue;
 use crate::second;
+use crate::wire::Sender;
 
 /// Bounds of the time between two looks at a client that is slow with its body.
 const LOOK_MIN: Duration = Duration::from_millis(20);
@@ -41,6 +43,9 @@ pub(crate) struct Call {
     pub(crate) started: Instant,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    /// Streams of gRPC may rest as long as they like.
+    pub(crate) grpc: bool,
     /// Kept for a second try; none: there will be none once something was sent.
     pub(crate) spare: Option<HeaderMap>,
     pub(crate) store: Option<Rc<Store>>,
@@ -66,6 +71,7 @@ pub(crate) async fn forward(
     if let Some(cells) = cells {
         cells.requests.bump();
     }
+    let grpc = client.is_stream() && head::is_grpc(request.headers());
     let mut answer = 'answer: {
         let refuse = |refusal: Refusal| {
             if let Some(cells) = cells {
@@ -78,7 +84,7 @@ pub(crate) async fn forward(
                     _ => cells.refused.bump(),
                 }
             }
-            refusal.answer(service.cells.name.as_str())
+            refusal.answer(service.cells.name.as_str(), grpc)
         };
         if !trusted {
             break 'answer refuse(Refusal::Ambiguous);
@@ -94,6 +100,9 @@ pub(crate) async fn forward(
             Ok(upgrading) => upgrading,
             Err(refusal) => break 'answer refuse(refusal),
         };
+        if service.front.protocol == Protocol::H2c {
+            head::make_two(&mut parts);
+        }
         service.cells.count(core.thread);
 
         let again = service.settings.retry && head::idempotent(&parts.method);
@@ -103,6 +112,8 @@ pub(crate) async fn forward(
             started: Instant::now(),
             method: parts.method.clone(),
             uri: parts.uri.clone(),
+            version: parts.version,
+            grpc,
             spare: again.then(|| parts.headers.clone()),
             store: None,
             upload: None,
@@ -121,10 +132,13 @@ pub(crate) async fn forward(
                 }
             }
             Ok(got) => {
-                if let Some(upload) = call.upload.take().filter(|upload| !upload.ended()) {
+                if !client.is_stream()
+                    && let Some(upload) = call.upload.take().filter(|upload| !upload.ended())
+                {
                     busy.keep_late(upload);
                 }
-                let mut answer = pass(got, busy);
+                let stall = call.stall();
+                let mut answer = pass(got, busy, stall);
                 if asks {
                     // The scanner stopped at the upgrade that did not come.
                     close(&mut answer);
@@ -245,6 +259,13 @@ impl Call {
         self.upload.as_ref().is_none_or(|upload| upload.ended())
     }
 
+    /// How long its instance may stand still, where many requests share a connection.
+    fn stall(&self) -> Option<Duration> {
+        let limit = self.service.settings.stall_timeout_ms;
+        let looks = self.client.is_stream() && !self.grpc && limit > 0;
+        looks.then(|| Duration::from_millis(limit))
+    }
+
     /// Whether it is the client that is waited for.
     pub(crate) fn waits_for_client(&self) -> bool {
         let upload = self.upload.as_ref();
@@ -254,7 +275,8 @@ impl Call {
     /// Whether the client sends less of its body than it must.
     pub(crate) fn is_uploading_slowly(&self, now: Instant) -> bool {
         let upload = self.upload.as_ref();
-        upload.is_some_and(|it| !it.ended() && it.is_too_slow(&self.service.settings, now))
+        !self.grpc
+            && upload.is_some_and(|it| !it.ended() && it.is_too_slow(&self.service.settings, now))
     }
 
     /// Time between two looks at a client that is waited for.
@@ -315,7 +337,7 @@ impl Call {
 }
 
 /// An instance's answer as the client gets it.
-fn pass(got: Got, busy: Busy) -> Response<OutBody> {
+fn pass(got: Got, busy: Busy, stall: Option<Duration>) -> Response<OutBody> {
     let Got {
         response,
         run,
@@ -327,7 +349,7 @@ fn pass(got: Got, busy: Busy) -> Response<OutBody> {
     }
     head::strip(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, OutBody::passed(body, run, sender, busy))
+    Response::from_parts(parts, OutBody::passed(body, run, sender, busy, stall))
 }
 
 /// Joins the two ends of an upgraded connection.

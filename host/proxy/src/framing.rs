@@ -71,6 +71,18 @@ impl Verdict {
         self.reads.load(Ordering::Relaxed)
     }
 
+    /// The connection speaks in frames of HTTP/2, which frame in one way only.
+    pub(crate) fn frames(&self) {
+        self.heads.store(1, Ordering::Relaxed);
+        self.place.store(BEYOND, Ordering::Relaxed);
+    }
+
+    /// Something was read that needs no scanning.
+    pub(crate) fn came(&self) {
+        self.reads
+            .store(self.reads().wrapping_add(1), Ordering::Relaxed);
+    }
+
     pub(crate) fn in_head(&self) -> bool {
         self.place.load(Ordering::Relaxed) == IN_HEAD
     }
@@ -138,9 +150,7 @@ impl Scanner {
         if bytes.is_empty() {
             return Ok(());
         }
-        verdict
-            .reads
-            .store(verdict.reads().wrapping_add(1), Ordering::Relaxed);
+        verdict.came();
         while !bytes.is_empty() {
             match self.place {
                 Place::Off => break,

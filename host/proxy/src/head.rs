@@ -17,7 +17,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Who the client is, as headers say it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ClientHead {
     ip: HeaderValue,
     local: HeaderValue,
@@ -54,6 +54,9 @@ pub(crate) fn make_ready(parts: &mut Parts, client: &ClientHead) -> Result<bool,
     strip(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
 
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
     let host = host(parts, client)?;
     let headers = &mut parts.headers;
     let through = match headers.get(&FORWARDED_FOR) {
@@ -80,6 +83,48 @@ pub(crate) fn make_ready(parts: &mut Parts, client: &ClientHead) -> Result<bool,
     headers.insert(header::UPGRADE, protocol);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     Ok(true)
+}
+
+/// HTTP/2 may send the parts of a Cookie apart; HTTP/1.1 has one (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let parts: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if parts.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&parts.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// Makes a head that is ready for HTTP/1.1 one of HTTP/2: the host stands in the target, and
+/// trailers are asked for, which gRPC ends with.
+pub(crate) fn make_two(parts: &mut Parts) {
+    let host = parts.headers.remove(header::HOST);
+    let host = host.as_ref().and_then(|host| host.to_str().ok());
+    let authority = host.filter(|host| !host.is_empty()).unwrap_or("localhost");
+    let path = parts.uri.path_and_query().cloned();
+    let uri = Uri::builder()
+        .scheme(http::uri::Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        .build();
+    if let Ok(uri) = uri {
+        parts.uri = uri;
+    }
+    parts.version = Version::HTTP_2;
+    parts
+        .headers
+        .insert(header::TE, HeaderValue::from_static("trailers"));
+}
+
+/// Whether a request is of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The one host the request is for, written into its Host header.

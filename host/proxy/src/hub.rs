@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use grace_model::config::Protocol;
 use grace_model::id::ServiceName;
 use tokio::sync::Notify;
 
@@ -79,6 +80,7 @@ impl Hub {
                     target.leaving(),
                     epoch,
                 );
+                lane.speak(service.front.protocol == Protocol::H2c);
                 lanes.insert(target.end.id, Rc::clone(&lane));
                 seats.push((lane, target.state, target.weight));
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -19,6 +19,7 @@ use crate::endpoint::{Endpoint, Failure};
 use crate::routes::{Report, Shared, ThreadCells};
 use crate::socket::{Socket, Stream};
 use crate::wheel::Wheel;
+use crate::wire::{Here, Sender};
 
 /// Idle longer than this, a connection is not used again: many servers close theirs after
 /// five seconds, and a request sent into that moment is lost.
@@ -27,9 +28,6 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 const IDLE_COUNT: usize = 512;
 /// Largest head of an answer.
 const HEAD_MAX: usize = 64 * 1024;
-
-/// A connection to an instance.
-pub(crate) type Sender = SendRequest<UpBody>;
 
 /// What a thread's parts have in common.
 #[derive(Debug)]
@@ -52,7 +50,11 @@ pub(crate) struct Lane {
     /// A request cancelled after this long counts as unanswered.
     patience: Cell<Duration>,
     eject_failures: Cell<u32>,
-    idle: RefCell<Vec<(Instant, Sender)>>,
+    idle: RefCell<Vec<(Instant, http1::SendRequest<UpBody>)>>,
+    /// It speaks HTTP/2.
+    two: Cell<bool>,
+    /// The connection of HTTP/2 that all requests share.
+    shared: RefCell<Option<http2::SendRequest<UpBody>>>,
     open: RefCell<Vec<(u64, AbortHandle)>>,
     next: Cell<u64>,
     window: RefCell<Window>,
@@ -109,6 +111,8 @@ impl Lane {
             patience: Cell::new(Duration::from_millis(500)),
             eject_failures: Cell::new(3),
             idle: RefCell::default(),
+            two: Cell::new(false),
+            shared: RefCell::default(),
             open: RefCell::default(),
             next: Cell::new(0),
             window: RefCell::new(Window {
@@ -124,6 +128,14 @@ impl Lane {
         self.inflight.get()
     }
 
+    /// Which version of HTTP it speaks; connections of the other are not used any more.
+    pub(crate) fn speak(&self, two: bool) {
+        if self.two.replace(two) != two {
+            self.idle.borrow_mut().clear();
+            self.shared.take();
+        }
+    }
+
     /// What the table says now.
     pub(crate) fn set(&self, patience: Duration, eject_failures: u32, leaving: bool, epoch: u64) {
         self.patience.set(patience);
@@ -134,6 +146,7 @@ impl Lane {
             self.cut();
         } else if leaving || self.end.dead() || self.end.stopped() {
             self.idle.borrow_mut().clear();
+            self.shared.take();
         }
         self.tell_idle();
     }
@@ -153,6 +166,7 @@ impl Lane {
     /// Closes every connection, also those with a request in flight.
     pub(crate) fn cut(&self) {
         self.idle.borrow_mut().clear();
+        self.shared.take();
         for (_, task) in self.open.borrow_mut().drain(..) {
             task.abort();
         }
@@ -160,6 +174,11 @@ impl Lane {
 
     /// An idle connection, the latest used first.
     pub(crate) fn checkout(&self, now: Instant) -> Option<Sender> {
+        if self.two.get() {
+            let mut shared = self.shared.borrow_mut();
+            shared.take_if(|it| it.is_closed());
+            return shared.clone().map(Sender::Shared);
+        }
         let mut idle = self.idle.borrow_mut();
         while let Some((since, sender)) = idle.pop() {
             if now.saturating_duration_since(since) > IDLE_MAX {
@@ -168,14 +187,18 @@ impl Lane {
                 return None;
             }
             if sender.is_ready() {
-                return Some(sender);
+                return Some(Sender::Own(sender));
             }
         }
         None
     }
 
     /// Keeps a connection whose answer has been read to its end.
-    pub(crate) fn check_in(self: &Rc<Self>, mut sender: Sender) {
+    pub(crate) fn check_in(self: &Rc<Self>, sender: Sender) {
+        // One that is shared is kept already.
+        let Sender::Own(mut sender) = sender else {
+            return;
+        };
         if sender.is_ready() {
             self.keep(sender);
         } else if !sender.is_closed() {
@@ -188,7 +211,7 @@ impl Lane {
         }
     }
 
-    fn keep(&self, sender: Sender) {
+    fn keep(&self, sender: http1::SendRequest<UpBody>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_COUNT && self.end.usable() && !self.leaving.get() {
             idle.push((Instant::now(), sender));
@@ -218,15 +241,30 @@ impl Lane {
     /// A new connection for requests.
     pub(crate) async fn dial(self: &Rc<Self>, limit: Duration) -> Result<Sender, DialError> {
         let stream = self.connect(limit).await?;
-        let (sender, connection) = Builder::new()
+        let io = TokioIo::new(Socket::new(stream));
+        if self.two.get() {
+            let (sender, connection) = http2::Builder::new(Here)
+                .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+                .handshake(io)
+                .await?;
+            self.drive(async move {
+                // Its end is seen by the requests that were on it.
+                let _ = connection.await;
+            });
+            if self.end.usable() && !self.leaving.get() {
+                *self.shared.borrow_mut() = Some(sender.clone());
+            }
+            return Ok(Sender::Shared(sender));
+        }
+        let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX * 4)
-            .handshake(TokioIo::new(Socket::new(stream)))
+            .handshake(io)
             .await?;
         self.drive(async move {
             // Its end is seen by the request that was on it.
             let _ = connection.with_upgrades().await;
         });
-        Ok(sender)
+        Ok(Sender::Own(sender))
     }
 
     /// Runs a connection's or tunnel's work until it ends or the lane is cut.

@@ -31,6 +31,7 @@ mod routes;
 mod run;
 mod second;
 mod socket;
+mod speech;
 mod stats;
 mod table;
 mod tcp;
@@ -39,5 +40,6 @@ mod validity;
 mod watched;
 mod wheel;
 mod windows;
+mod wire;
 
 pub use run::{Listener, ProxyError, main, serve};

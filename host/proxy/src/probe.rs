@@ -4,13 +4,19 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::future::{Either, select};
 use grace_model::config::ProxyVersion;
 use grace_model::event::ProcessState;
 use grace_model::ipc::TableProbe;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -19,6 +25,8 @@ use crate::control::News;
 use crate::endpoint::Endpoint;
 use crate::fate;
 use crate::greeting;
+use crate::socket::Stream;
+use crate::wire::Here;
 
 /// Time between two looks at a process that is not probed.
 const LOOK: Duration = Duration::from_millis(500);
@@ -33,6 +41,8 @@ pub(crate) struct Pace {
     pub(crate) starting: bool,
     /// The instance wants a PROXY header first.
     pub(crate) greeting: Option<ProxyVersion>,
+    /// It speaks HTTP/2.
+    pub(crate) two: bool,
 }
 
 /// What one probe found.
@@ -81,10 +91,10 @@ pub(crate) async fn watch(
         if look {
             looked = Some(begun);
         }
-        let greeting = now_pace.greeting;
+        let manner = (now_pace.greeting, now_pace.two);
         let probed = match (&now_pace.probe, &end.addr) {
             (Some(probe), Some(addr)) => {
-                Some(judge(addr, probe, greeting, begun, late, interval).await)
+                Some(judge(addr, probe, manner, begun, late, interval).await)
             }
             _ => None,
         };
@@ -117,13 +127,13 @@ fn steady(pace: &Pace) -> Duration {
 async fn judge(
     addr: &Address,
     probe: &TableProbe,
-    greeting: Option<ProxyVersion>,
+    manner: (Option<ProxyVersion>, bool),
     begun: Instant,
     late: Duration,
     interval: Duration,
 ) -> Probed {
     let limit = Duration::from_millis(probe.timeout_ms);
-    let result = tokio::time::timeout(limit, ask(addr, probe.http.as_deref(), greeting)).await;
+    let result = tokio::time::timeout(limit, ask(addr, probe.http.as_deref(), manner)).await;
     let latency = begun.elapsed();
     let late = late.max(latency.saturating_sub(limit));
     let (status, problem) = match result {
@@ -152,7 +162,7 @@ async fn judge(
 async fn ask(
     addr: &Address,
     path: Option<&str>,
-    greeting: Option<ProxyVersion>,
+    (greeting, two): (Option<ProxyVersion>, bool),
 ) -> io::Result<Option<u16>> {
     let mut stream = addr.connect().await?;
     if let Some(version) = greeting {
@@ -160,6 +170,9 @@ async fn ask(
     }
     let Some(path) = path else { return Ok(None) };
     let host = addr.host();
+    if two {
+        return ask_two(stream, &host, path).await.map(Some);
+    }
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: grace-probe\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n"
@@ -178,6 +191,28 @@ async fn ask(
             "answered with something that is not HTTP"
         })
     })
+}
+
+/// The status of a GET by HTTP/2.
+async fn ask_two(stream: Stream, host: &str, path: &str) -> io::Result<u16> {
+    let io = TokioIo::new(stream);
+    let shaken = http2::handshake(Here, io).await;
+    let (mut sender, connection) = shaken.map_err(io::Error::other)?;
+    let request = http::Request::get(format!("http://{host}{path}"))
+        .header(http::header::USER_AGENT, "grace-probe")
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let answer = pin!(sender.send_request(request));
+    // Dropped at the end, and the connection with it.
+    match select(answer, pin!(connection)).await {
+        Either::Left((answer, _)) => answer
+            .map(|answer| answer.status().as_u16())
+            .map_err(io::Error::other),
+        Either::Right((end, _)) => Err(end.err().map_or_else(
+            || io::Error::other("closed the connection without an answer"),
+            io::Error::other,
+        )),
+    }
 }
 
 fn status(line: &[u8]) -> Option<u16> {

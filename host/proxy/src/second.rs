@@ -10,16 +10,15 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use grace_model::event::ProcessState;
-use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{Request, StatusCode};
 
 use crate::answer::Refusal;
 use crate::body::UpBody;
 use crate::fate::{self, Fate};
 use crate::forward::{Call, Got};
-use crate::lane::{DialError, Run, Sender};
+use crate::lane::{DialError, Run};
 use crate::routes::Report;
+use crate::wire::{Sender, Sent};
 
 /// Time between two looks at the process of an instance that keeps a request waiting.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -38,9 +37,6 @@ enum Second {
     /// It was made and failed.
     Failed(Refusal),
 }
-
-/// What an instance is asked while its request waits.
-type Sent = Result<Response<Incoming>, TrySendError<Request<UpBody>>>;
 
 /// Whether a server error may be the instance's own, so that a sibling might do better.
 pub(crate) fn worth(status: StatusCode) -> bool {
@@ -64,7 +60,7 @@ impl Call {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = Version::HTTP_11;
+        *request.version_mut() = self.version;
         *request.headers_mut() = self.spare.clone()?;
         Some(request)
     }
@@ -82,15 +78,23 @@ impl Call {
         loop {
             self.service = self.client.service();
             let now = Instant::now();
-            let run = match self.service.other(&self.tried) {
-                Some(lane) => Run::begin(lane, now, false),
+            let (run, waited) = match self.service.other(&self.tried) {
+                Some(lane) => (Run::begin(lane, now, false), false),
                 None if patient => match self.wait_for_instance().await {
-                    Ok(run) => run,
+                    Ok(run) => (run, true),
                     Err(_) => return Second::NotMade,
                 },
                 None => return Second::NotMade,
             };
-            if !self.spend(now, hedge) {
+            // What waited until there was an instance again is bounded by the queue: without the
+            // second try the restart of an only instance costs every request that was on it.
+            let allowed = if waited {
+                self.count_second();
+                true
+            } else {
+                self.spend(now, hedge)
+            };
+            if !allowed {
                 let mut run = run;
                 run.void();
                 return Second::NotMade;
@@ -101,6 +105,16 @@ impl Call {
                 None if self.tried.full() => return Second::Failed(Refusal::Unreachable),
                 None => {}
             }
+        }
+    }
+
+    /// Counts this request's one second try, which needs no budget.
+    fn count_second(&mut self) {
+        let core = &self.client.hub.core;
+        if !std::mem::replace(&mut self.spent, true)
+            && let Some(cells) = core.shared.threads.get(core.thread)
+        {
+            cells.second_tries.bump();
         }
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use grace_model::config::{Front, ProxyVersion};
+use grace_model::config::{Front, Protocol};
 use grace_model::event::Subject;
 use grace_model::id::ServiceName;
 use grace_model::instance::State;
@@ -40,7 +40,7 @@ impl Control {
                 let end = self.endpoint(service, instance, now);
                 keep.insert(end.id);
                 end.mark_fenced(instance.fenced);
-                self.set_pace(&end, instance, probe.as_ref(), service.front.proxy_out);
+                self.set_pace(&end, instance, probe.as_ref(), &service.front);
                 targets.push(Target {
                     end,
                     state: instance.state,
@@ -174,7 +174,7 @@ impl Control {
         end: &Arc<Endpoint>,
         instance: &TableInstance,
         probe: Option<&Rc<TableProbe>>,
-        greeting: Option<ProxyVersion>,
+        front: &Front,
     ) {
         let Some(watched) = self.watched.get(&end.id) else {
             return;
@@ -184,7 +184,8 @@ impl Control {
         let pace = Pace {
             probe: probe.filter(|_| !silent).map(Rc::clone),
             starting: instance.state == State::Starting,
-            greeting,
+            greeting: front.proxy_out,
+            two: front.protocol == Protocol::H2c,
         };
         *watched.pace.borrow_mut() = (!end.dead()).then_some(pace);
     }

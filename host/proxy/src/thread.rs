@@ -3,37 +3,26 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grace_model::config::Protocol;
 use grace_model::id::ServiceName;
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio_rustls::TlsAcceptor;
 
-use crate::client::{Client, ClientIo, Overdue};
-use crate::forward::forward;
-use crate::greeting::{self, Ends};
-use crate::head::ClientHead;
+use crate::client::{Client, Overdue};
+use crate::greeting::Ends;
 use crate::hub::Hub;
 use crate::lane::Core;
 use crate::routes::{Report, Shared, ThreadCells};
-use crate::socket::{Socket, Stream};
-use crate::tcp;
+use crate::speech::Speech;
 use crate::wheel::Wheel;
 
-/// Largest head of a request; more is 431.
-const HEAD_MAX: usize = 64 * 1024;
 /// Pause after a failed accept: most likely open files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bounds of the time between two looks at the connections.
@@ -60,7 +49,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 struct Guests {
     hub: Rc<Hub>,
-    http: Builder,
+    speech: Speech,
     open: RefCell<HashMap<u64, (Rc<Client>, AbortHandle)>>,
     next: Cell<u64>,
 }
@@ -187,14 +176,9 @@ async fn look_after(guests: Rc<Guests>) {
 
 impl Guests {
     fn new(hub: Rc<Hub>) -> Self {
-        let mut http = Builder::new();
-        // Slow heads are seen by `look_after`, without a timer a connection.
-        http.max_buf_size(HEAD_MAX)
-            .max_header_size(HEAD_MAX)
-            .header_read_timeout(None);
         Self {
             hub,
-            http,
+            speech: Speech::new(),
             open: RefCell::default(),
             next: Cell::new(0),
         }
@@ -247,62 +231,12 @@ impl Guests {
         let speaking = Rc::clone(&client);
         let task = tokio::task::spawn_local(async move {
             // A client that breaks off is no news.
-            let _ = guests.speak(speaking, stream, ends).await;
+            let _ = guests.speech.speak(speaking, stream, ends).await;
             guests.open.borrow_mut().remove(&id);
         });
         self.open
             .borrow_mut()
             .insert(id, (client, task.abort_handle()));
-    }
-
-    /// Speaks with a client as its service says, until it has had enough.
-    async fn speak(&self, client: Rc<Client>, stream: TcpStream, ends: Ends) -> io::Result<()> {
-        let service = client.settled().await;
-        let (mut stream, mut ends) = (Stream::Tcp(stream), ends);
-        if service.front.proxy_in {
-            match greeting::read(&mut stream).await {
-                Ok(told) => ends = told.unwrap_or(ends),
-                Err(error) => {
-                    if let Some(cells) = self.cells() {
-                        cells.refused.bump();
-                    }
-                    tracing::debug!(client = %ends.client, %error, "its PROXY header cannot be read");
-                    return Err(error);
-                }
-            }
-        }
-        let mut tls = false;
-        if service.front.tls.is_some() {
-            // Why there is none was told when it was read.
-            let Some(config) = service.tls.as_ref().and_then(|it| it.get()) else {
-                return Err(io::Error::other("there is no certificate"));
-            };
-            let secret = TlsAcceptor::from(config).accept(stream).await?;
-            stream = Stream::Tls(Box::new(secret));
-            tls = true;
-        }
-        match service.front.protocol {
-            Protocol::Tcp => {
-                tcp::carry(client, stream, ends).await;
-                Ok(())
-            }
-            Protocol::Http => {
-                let head = ClientHead::new(ends.client.ip(), ends.server, tls);
-                // It is the only one who sets it.
-                let _ = client.head.set(head);
-                self.serve_http(client, Socket::new(stream)).await
-            }
-        }
-    }
-
-    async fn serve_http(&self, client: Rc<Client>, socket: Socket) -> io::Result<()> {
-        let io = TokioIo::new(ClientIo::new(socket, Arc::clone(&client.verdict)));
-        let service = service_fn(move |request| {
-            let client = Rc::clone(&client);
-            async move { Ok::<_, Infallible>(forward(client, request).await) }
-        });
-        let connection = self.http.serve_connection(io, service).with_upgrades();
-        connection.await.map_err(io::Error::other)
     }
 
     /// Waits for requests in flight, then closes what is left.

@@ -44,3 +44,5 @@ mod tcp;
 mod tls;
 #[path = "proxy/tunnels.rs"]
 mod tunnels;
+#[path = "proxy/two.rs"]
+mod two;

@@ -14,7 +14,9 @@ use grace_model::instance::{ExitCause, ProcessId};
 use crate::client;
 
 const VARIABLE: &str = "GRACE_PROXY_TEST_WORKER";
-/// Where it listens instead of a port.
+/// Whether it speaks HTTP/2.
+const TWO: &str = "GRACE_PROXY_TEST_TWO";
+/// Where it listens beside its port.
 const UNIX: &str = "GRACE_PROXY_TEST_UNIX";
 
 /// A running worker.
@@ -54,6 +56,13 @@ impl Worker {
     pub fn start_unix(name: &str, path: &std::path::Path) -> Self {
         Self::start_with(name, |command| {
             command.env(UNIX, path);
+        })
+    }
+
+    /// Starts one that speaks HTTP/2.
+    pub fn start_two(name: &str) -> Self {
+        Self::start_with(name, |command| {
+            command.env(TWO, "1");
         })
     }
 
@@ -135,6 +144,10 @@ fn a_worker_process_serves() {
         std::process::exit(0);
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    if std::env::var(TWO).is_ok() {
+        println!("PORT {}", listener.local_addr().unwrap().port());
+        return crate::two::serve(listener, name);
+    }
     let shop = Arc::new(Shop {
         name,
         mode: Mutex::new("ok".into()),
