@@ -139,6 +139,7 @@ pub struct ProxyTable {
     pub download_timeout: Option<Millis>,
     pub slow_bytes: Option<Bytes>,
     pub stall_timeout: Option<Millis>,
+    pub ramp: Option<Millis>,
     pub queue_timeout: Option<Millis>,
     pub queue_requests: Option<Spanned<u32>>,
     pub queue_bytes: Option<Bytes>,

@@ -232,6 +232,7 @@ fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
         download_timeout_ms: ms(table.download_timeout, default.download_timeout_ms),
         slow_bytes: table.slow_bytes.map_or(default.slow_bytes, |size| size.0),
         stall_timeout_ms: ms(table.stall_timeout, default.stall_timeout_ms),
+        ramp_ms: ms(table.ramp, default.ramp_ms),
         queue_timeout_ms: ms(table.queue_timeout, default.queue_timeout_ms),
         queue_requests: within(
             table.queue_requests,

@@ -280,6 +280,9 @@ pub struct Proxy {
     /// Time an instance may stand still in the middle of a request's body or an answer's; 0: no
     /// limit.
     pub stall_timeout_ms: u64,
+    /// Time that each step of a returning instance's ramp lasts (10, 25, 50 % of its share, then
+    /// all of it); 0: it gets its whole share at once.
+    pub ramp_ms: u64,
     /// Time a request waits for an instance when there is none, as while the only one restarts.
     pub queue_timeout_ms: u64,
     /// Requests of one service that may wait so.
@@ -355,6 +358,7 @@ impl Default for Proxy {
             download_timeout_ms: 60_000,
             slow_bytes: 512,
             stall_timeout_ms: 60_000,
+            ramp_ms: 1_000,
             queue_timeout_ms: 5_000,
             queue_requests: 1_000,
             queue_bytes: 16 << 20,

@@ -121,7 +121,10 @@ impl Control {
         loop {
             let busy = !self.suspects.is_empty()
                 || self.windows.pending()
-                || self.watched.values().any(|it| it.ejections.active());
+                || self
+                    .watched
+                    .values()
+                    .any(|it| it.ejections.active() || it.ramp.is_some());
             tokio::select! {
                 Some(report) = reports.recv() => self.take_report(report),
                 Some(told) = news.recv() => self.take_news(told),
@@ -305,7 +308,9 @@ impl Control {
         let length = now.saturating_duration_since(self.window_start);
         self.window_start = now;
         let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        for event in self.windows.take(length) {
+        let window = self.windows.take(length);
+        self.compare(&window, now);
+        for event in window {
             self.record.write(event);
         }
     }

@@ -295,4 +295,14 @@ mod tests {
         assert_eq!(most_out(2, Trouble::Errors), 1);
         assert_eq!(most_out(6, Trouble::Silent), 6);
     }
+
+    #[test]
+    fn few_instances_keep_at_least_half_of_them_when_all_answer_errors() {
+        let most: Vec<usize> = (1..=6).map(|it| most_out(it, Trouble::Errors)).collect();
+        // Of one it is the guard of the last usable one that keeps it.
+        assert_eq!(most, [1, 1, 1, 2, 2, 3]);
+        for silent in 1..=6 {
+            assert_eq!(most_out(silent, Trouble::Silent), silent);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use grace_model::instance::{ExitCause, ProcessId};
 use tokio::sync::Notify;
 
 use crate::address::Address;
+use crate::ramp;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -46,6 +47,10 @@ pub(crate) struct Endpoint {
     flags: AtomicU8,
     trial: AtomicU8,
     streak: AtomicU32,
+    /// Failures ever.
+    failures: AtomicU32,
+    /// The share of its weight that it gets, in percent.
+    share: AtomicU8,
     cause: OnceLock<ExitCause>,
     told: Notify,
 }
@@ -88,6 +93,8 @@ impl Endpoint {
             flags: AtomicU8::new(0),
             trial: AtomicU8::new(TRIAL_NONE),
             streak: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            share: AtomicU8::new(ramp::WHOLE),
             cause: OnceLock::new(),
             told: Notify::new(),
         }
@@ -175,9 +182,24 @@ impl Endpoint {
 
     /// Another failure in a row; how many there are now.
     pub(crate) fn add_failure(&self) -> u32 {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.streak
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1)
+    }
+
+    /// Failures ever.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// The share of its weight that it gets, in percent.
+    pub(crate) fn share(&self) -> u8 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_share(&self, percent: u8) {
+        self.share.store(percent, Ordering::Relaxed);
     }
 
     /// A success ends the row. A plain load first: the line is shared by all threads.

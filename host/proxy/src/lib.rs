@@ -25,6 +25,7 @@ mod link;
 mod pick;
 mod probe;
 mod queue;
+mod ramp;
 mod record;
 mod rotation;
 mod routes;

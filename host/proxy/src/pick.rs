@@ -82,6 +82,12 @@ impl Seat {
     }
 }
 
+/// A share in percent of a weight; what has a weight keeps some.
+fn share_of(weight: u32, percent: u8) -> u32 {
+    let part = u64::from(weight) * u64::from(percent) / 100;
+    u32::try_from(part).unwrap_or(u32::MAX).max(weight.min(1))
+}
+
 impl LocalService {
     pub(crate) fn new(
         cells: Arc<ServiceCells>,
@@ -92,9 +98,9 @@ impl LocalService {
         let lanes: Vec<Seat> = lanes
             .into_iter()
             .map(|(lane, state, weight)| Seat {
+                weight: share_of(weight, lane.end.share()),
                 lane,
                 state,
-                weight,
             })
             .collect();
         let best = lanes.iter().filter_map(Seat::tier).min();

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grace_model::event::{ProcessState, What};
+use grace_model::event::{ProcessState, Subject, What};
 use grace_model::instance::State;
 
 use crate::control::Control;
 use crate::eject::{Facts, Step, Trouble, most_out};
 use crate::endpoint::Endpoint;
 use crate::fate;
+use crate::ramp::{self, Pace, Ramp, Turn};
 
 /// Suspects of one death are gathered for this long.
 const GATHER: Duration = Duration::from_millis(200);
@@ -52,6 +53,91 @@ impl Control {
         }
         for id in back {
             self.put_back(id, now);
+        }
+        self.look_at_ramps(now);
+    }
+
+    /// Has an instance come back by and by.
+    pub(crate) fn begin_ramp(&mut self, id: u64, now: Instant) {
+        if self.shared.routes.load().settings.ramp_ms == 0 {
+            return;
+        }
+        if let Some(watched) = self.watched.get_mut(&id) {
+            let ramp = Ramp::begin(now, watched.end.failures());
+            watched.end.set_share(ramp.percent());
+            watched.ramp = Some(ramp);
+            self.shared.bump();
+        }
+    }
+
+    fn look_at_ramps(&mut self, now: Instant) {
+        let each = Duration::from_millis(self.shared.routes.load().settings.ramp_ms);
+        let mut changed = false;
+        for watched in self.watched.values_mut() {
+            let Some(ramp) = &mut watched.ramp else {
+                continue;
+            };
+            let turn = ramp.look(now, each, watched.end.failures());
+            changed |= turn != Turn::Stay;
+            watched.end.set_share(ramp.percent());
+            if turn == Turn::Back {
+                tracing::info!(instance = %watched.end.subject.instance, "failed while it came back");
+            }
+            if turn == Turn::Done {
+                watched.ramp = None;
+            }
+        }
+        if changed {
+            self.shared.bump();
+        }
+    }
+
+    /// Sets those back that are on their way and much slower than their siblings in a window.
+    pub(crate) fn compare(&mut self, window: &[What], now: Instant) {
+        if self.watched.values().all(|it| it.ramp.is_none()) {
+            return;
+        }
+        let paces: Vec<(&Subject, Pace)> = window
+            .iter()
+            .filter_map(|what| match what {
+                What::Traffic {
+                    subject,
+                    requests,
+                    p50_us,
+                    ..
+                } => Some((
+                    subject,
+                    Pace {
+                        requests: *requests,
+                        p50_us: *p50_us,
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        let mut changed = false;
+        for watched in self.watched.values_mut() {
+            let subject = &watched.end.subject;
+            let Some(ramp) = &mut watched.ramp else {
+                continue;
+            };
+            let Some((_, own)) = paces.iter().find(|(it, _)| *it == subject) else {
+                continue;
+            };
+            let siblings: Vec<Pace> = paces
+                .iter()
+                .filter(|(it, _)| it.service == subject.service && *it != subject)
+                .map(|(_, pace)| *pace)
+                .collect();
+            if ramp::is_slow(*own, &siblings) {
+                ramp.set_back(now);
+                watched.end.set_share(ramp.percent());
+                tracing::info!(instance = %subject.instance, "slow while it came back");
+                changed = true;
+            }
+        }
+        if changed {
+            self.shared.bump();
         }
     }
 
@@ -136,5 +222,6 @@ impl Control {
         self.shared.bump();
         let subject = watched.end.subject.clone();
         self.record.write(What::Returned { subject });
+        self.begin_ramp(id, now);
     }
 }

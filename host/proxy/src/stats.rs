@@ -58,6 +58,8 @@ struct InstanceStats {
     ejected: bool,
     stopped: bool,
     fenced: bool,
+    /// The share of its weight that it gets, in percent.
+    share: u8,
 }
 
 /// The certificate of a service.
@@ -109,6 +111,7 @@ impl Control {
                 ejected: watched.end.ejected(),
                 stopped: watched.end.stopped(),
                 fenced: watched.end.fenced(),
+                share: watched.end.share(),
             })
             .collect();
         instances.sort_by(|a, b| a.instance.cmp(&b.instance));

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use crate::eject::Ejections;
 use crate::endpoint::Endpoint;
 use crate::probe::{Pace, Probed};
+use crate::ramp::Ramp;
 
 /// Of passes in a row, every so many-th is journalled.
 const PASSES: u32 = 10;
@@ -25,6 +26,10 @@ pub(crate) struct Watched {
     pub(crate) tasks: Vec<AbortHandle>,
     pub(crate) ejections: Ejections,
     pub(crate) leave: Option<Leave>,
+    /// Its way back to its whole share.
+    pub(crate) ramp: Option<Ramp>,
+    /// It has come after others and has had no traffic yet.
+    pub(crate) new: bool,
     verdict: Option<bool>,
     problem: String,
     told: Option<bool>,
@@ -57,6 +62,8 @@ impl Watched {
             tasks: Vec::new(),
             ejections: Ejections::default(),
             leave: None,
+            ramp: None,
+            new: false,
             verdict: None,
             problem: String::new(),
             told: None,

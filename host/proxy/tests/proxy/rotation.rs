@@ -179,3 +179,82 @@ fn tables_that_change_under_load_lose_no_request() {
     assert!(sent > 0);
     assert_eq!(u64::from(sent), stage.total("requests"));
 }
+
+#[test]
+fn of_two_or_three_instances_that_all_answer_errors_one_is_out_and_the_others_serve() {
+    for count in [2, 3] {
+        let stage = Stage::with(count, |table| table.proxy.eject_failures = 2);
+        for worker in &stage.workers {
+            worker.mode("fail");
+        }
+        let mut client = stage.client();
+        let out = |stage: &Stage| (1..=count).filter(|it| stage.flag(*it, "ejected")).count();
+        stage.until("one is out", |stage| {
+            client.ask("POST", "/", "", b"x");
+            out(stage) == 1
+        });
+        for _ in 0..40 {
+            assert_eq!(client.ask("POST", "/", "", b"x").status, 500, "not refused");
+        }
+        assert!(out(&stage) <= 1, "of {count}");
+    }
+}
+
+/// The share of its weight that an instance gets.
+fn share(stage: &Stage, number: usize) -> u64 {
+    let stats = stage.stats();
+    let id = format!("shop-{number}");
+    let instances = stats["instances"].as_array().unwrap();
+    let it = instances.iter().find(|it| it["instance"] == *id).unwrap();
+    it["share"].as_u64().unwrap()
+}
+
+#[test]
+fn an_instance_that_comes_back_gets_its_share_by_and_by() {
+    let mut stage = Stage::with(2, |table| table.proxy.ramp_ms = 60_000);
+    assert_eq!((share(&stage, 1), share(&stage, 2)), (100, 100));
+    let next = crate::worker::Worker::start("shop-1b");
+    stage.change(|table| {
+        let line = Stage::line(table, 1);
+        line.generation = 2;
+        (line.addr, line.process) = (Some(next.addr), Some(next.process.clone()));
+    });
+    assert_eq!((share(&stage, 1), share(&stage, 2)), (10, 100));
+    let mut client = stage.client();
+    let few = (0..550)
+        .filter(|_| client.get("/").worker() == "shop-1b")
+        .count();
+    // 50 expected; six deviations to each side.
+    assert!((8..=92).contains(&few), "{few} of 550");
+    stage.change(|table| table.proxy.ramp_ms = 20);
+    stage.until("it has all of it", |stage| share(stage, 1) == 100);
+    let many = (0..550)
+        .filter(|_| client.get("/").worker() == "shop-1b")
+        .count();
+    assert!((200..=350).contains(&many), "{many} of 550");
+}
+
+#[test]
+fn an_instance_that_fails_while_it_comes_back_begins_anew() {
+    let mut stage = Stage::with(2, |table| {
+        table.proxy.ramp_ms = 60_000;
+        table.proxy.eject_failures = 1_000_000;
+    });
+    let next = crate::worker::Worker::start("shop-1b");
+    stage.change(|table| {
+        let line = Stage::line(table, 1);
+        line.generation = 2;
+        (line.addr, line.process) = (Some(next.addr), Some(next.process.clone()));
+        table.proxy.ramp_ms = 300;
+    });
+    next.mode("fail");
+    let mut client = stage.client();
+    let mut most = 0;
+    for _ in 0..1_500 {
+        client.ask("POST", "/", "", b"x");
+        most = most.max(share(&stage, 1));
+    }
+    assert!(most < 100, "it never got all of it while it failed");
+    next.mode("ok");
+    stage.until("it has all of it", |stage| share(stage, 1) == 100);
+}
