@@ -37,7 +37,7 @@ pub struct ServiceTable {
     pub command: Spanned<CommandLine>,
     pub dir: Option<Spanned<PathBuf>>,
     #[serde(default)]
-    pub env: BTreeMap<Spanned<String>, Scalar>,
+    pub env: BTreeMap<Spanned<String>, Spanned<Scalar>>,
     pub listen: Option<Spanned<Listen>>,
     pub socket: Option<Spanned<SocketKind>>,
     pub instances: Option<Spanned<i64>>,
@@ -73,7 +73,7 @@ pub struct RestartTable {
     pub reflex: Option<bool>,
     pub external_max: Option<u32>,
     pub own_max: Option<u32>,
-    pub window: Option<Millis>,
+    pub window: Option<Spanned<Millis>>,
     pub backoff_min: Option<Millis>,
     pub backoff_max: Option<Spanned<Millis>>,
     pub healthy: Option<Millis>,
@@ -90,7 +90,7 @@ pub struct ConfigTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginsTable {
-    pub dir: Option<PathBuf>,
+    pub dir: Option<Spanned<PathBuf>>,
     pub builtin: Option<bool>,
     #[serde(default)]
     pub disable: Vec<String>,
@@ -107,7 +107,7 @@ pub struct PluginsTable {
 pub struct HealingTable {
     pub playbooks: Option<bool>,
     pub builtin: Option<bool>,
-    pub dir: Option<PathBuf>,
+    pub dir: Option<Spanned<PathBuf>>,
     pub tick: Option<Spanned<Millis>>,
     pub sample: Option<Spanned<Millis>>,
     pub reopen: Option<Millis>,
@@ -128,13 +128,13 @@ pub struct ProxyTable {
     pub threads: Option<Spanned<u32>>,
     pub retry: Option<bool>,
     pub retry_percent: Option<Spanned<u32>>,
-    pub retry_body: Option<Bytes>,
-    pub suspect: Option<Millis>,
-    pub hedge: Option<Millis>,
-    pub connect_timeout: Option<Millis>,
-    pub answer_timeout: Option<Millis>,
-    pub head_timeout: Option<Millis>,
-    pub idle_timeout: Option<Millis>,
+    pub retry_body: Option<Spanned<Bytes>>,
+    pub suspect: Option<Spanned<Millis>>,
+    pub hedge: Option<Spanned<Millis>>,
+    pub connect_timeout: Option<Spanned<Millis>>,
+    pub answer_timeout: Option<Spanned<Millis>>,
+    pub head_timeout: Option<Spanned<Millis>>,
+    pub idle_timeout: Option<Spanned<Millis>>,
     pub upload_timeout: Option<Millis>,
     pub download_timeout: Option<Millis>,
     pub slow_bytes: Option<Bytes>,
@@ -150,7 +150,7 @@ pub struct ProxyTable {
 #[serde(deny_unknown_fields)]
 pub struct ChannelTable {
     pub command: Option<CommandLine>,
-    pub file: Option<PathBuf>,
+    pub file: Option<Spanned<PathBuf>>,
 }
 
 /// The keys of a service that `front` resolves.

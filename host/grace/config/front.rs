@@ -79,7 +79,8 @@ mod tests {
             root: false,
             state: None,
         };
-        let text = format!("[[service]]\nname = \"shop\"\ncommand = \"sh\"\nlisten = \":0\"\n{lines}");
+        let text =
+            format!("[[service]]\nname = \"shop\"\ncommand = \"sh\"\nlisten = \":0\"\n{lines}");
         parse(&text, dir.path(), &around)
     }
 

@@ -4,6 +4,7 @@
 mod fault;
 mod file;
 mod front;
+mod literal;
 mod program;
 mod resolve;
 mod runner;
@@ -167,5 +168,7 @@ fn base_of(file: &Path) -> Result<PathBuf, ConfigError> {
     Ok(whole.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
+#[cfg(test)]
+mod literal_tests;
 #[cfg(test)]
 mod tests;

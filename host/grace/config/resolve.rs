@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::fault::Fault;
 use super::file::{ChannelTable, File, HealingTable, LedgerTable, PluginsTable, ProxyTable};
 use super::units::Millis;
-use super::{Surroundings, runner, service};
+use super::{Surroundings, literal, runner, service};
 use crate::capability;
 
 /// Longest path of a Unix socket, without its final zero.
@@ -22,6 +22,8 @@ const SOCKET_PATH: usize = 107;
 /// Most instances of a service.
 pub const MOST_INSTANCES: u32 = 256;
 
+/// Largest request body that is kept for a second try.
+const RETRY_BODY_MOST: u64 = 16 << 20;
 /// Smallest bound of the ledger: below it a single incident may not fit.
 const LEDGER_LEAST: u64 = 1 << 20;
 
@@ -52,6 +54,11 @@ pub fn resolve(file: File, base: &Path, around: &Surroundings) -> (Config, Vec<F
         ));
     }
     let state_span = file.state.as_ref().map_or(0..0, Spanned::span);
+    if let Some(state) = &file.state
+        && let Some(what) = literal::wrong_path(state.get_ref(), "state")
+    {
+        faults.push(Fault::new(state_span.clone(), what));
+    }
     let written = file.state.map(Spanned::into_inner);
     let state_dir = match &around.state {
         Some(given) => given.clone(),
@@ -134,6 +141,17 @@ pub fn within(
     *value.get_ref()
 }
 
+/// The path of a directory that need not exist yet.
+fn path_or(value: Option<Spanned<PathBuf>>, default: &str, faults: &mut Vec<Fault>) -> PathBuf {
+    let Some(value) = value else {
+        return default.into();
+    };
+    if let Some(what) = literal::wrong_path(value.get_ref(), "dir") {
+        faults.push(Fault::new(value.span(), what));
+    }
+    value.into_inner()
+}
+
 /// Whether two services cannot both listen.
 pub fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let same_host =
@@ -151,7 +169,7 @@ fn plugins(table: PluginsTable, base: &Path, faults: &mut Vec<Fault>) -> Plugins
     let text = |list: Vec<Spanned<String>>| list.into_iter().map(Spanned::into_inner).collect();
     Plugins {
         builtin: table.builtin.unwrap_or(default.builtin),
-        dir: base.join(table.dir.unwrap_or_else(|| "plugins.d".into())),
+        dir: base.join(path_or(table.dir, "plugins.d", faults)),
         grants: table
             .grants
             .into_iter()
@@ -185,7 +203,7 @@ fn healing(
     Healing {
         playbooks: table.playbooks.unwrap_or(default.playbooks),
         builtin: table.builtin.unwrap_or(default.builtin),
-        dir: base.join(table.dir.unwrap_or_else(|| "playbooks".into())),
+        dir: base.join(path_or(table.dir, "playbooks", faults)),
         tick_ms: not_zero(table.tick, default.tick_ms, "tick", faults),
         sample_ms: not_zero(table.sample, default.sample_ms, "sample", faults),
         reopen_ms: table.reopen.map_or(default.reopen_ms, |time| time.0),
@@ -208,7 +226,23 @@ fn healing(
 
 fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
     let default = Proxy::default();
-    let ms = |value: Option<Millis>, default| value.map_or(default, |time: Millis| time.0);
+    let mut ms = |value, default, key: &str| not_zero(value, default, key, faults);
+    let suspect_ms = ms(table.suspect, default.suspect_ms, "suspect");
+    let hedge_ms = ms(table.hedge, default.hedge_ms, "hedge");
+    let connect_timeout_ms = ms(
+        table.connect_timeout,
+        default.connect_timeout_ms,
+        "connect_timeout",
+    );
+    let answer_timeout_ms = ms(
+        table.answer_timeout,
+        default.answer_timeout_ms,
+        "answer_timeout",
+    );
+    let head_timeout_ms = ms(table.head_timeout, default.head_timeout_ms, "head_timeout");
+    let idle_timeout_ms = ms(table.idle_timeout, default.idle_timeout_ms, "idle_timeout");
+    // 0 is no limit, no ramp, no waiting.
+    let or_none = |value: Option<Millis>, default| value.map_or(default, |time: Millis| time.0);
     Proxy {
         threads: within(table.threads, default.threads, 1..=64, "threads", faults),
         retry: table.retry.unwrap_or(default.retry),
@@ -219,21 +253,29 @@ fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
             "retry_percent",
             faults,
         ),
-        retry_body_bytes: table
-            .retry_body
-            .map_or(default.retry_body_bytes, |size| size.0),
-        suspect_ms: ms(table.suspect, default.suspect_ms),
-        hedge_ms: ms(table.hedge, default.hedge_ms),
-        connect_timeout_ms: ms(table.connect_timeout, default.connect_timeout_ms),
-        answer_timeout_ms: ms(table.answer_timeout, default.answer_timeout_ms),
-        head_timeout_ms: ms(table.head_timeout, default.head_timeout_ms),
-        idle_timeout_ms: ms(table.idle_timeout, default.idle_timeout_ms),
-        upload_timeout_ms: ms(table.upload_timeout, default.upload_timeout_ms),
-        download_timeout_ms: ms(table.download_timeout, default.download_timeout_ms),
+        retry_body_bytes: match table.retry_body {
+            None => default.retry_body_bytes,
+            Some(size) if size.get_ref().0 > RETRY_BODY_MOST => {
+                faults.push(Fault::new(
+                    size.span(),
+                    "`retry_body` is at most \"16MiB\": every request in flight may hold so much",
+                ));
+                default.retry_body_bytes
+            }
+            Some(size) => size.get_ref().0,
+        },
+        suspect_ms,
+        hedge_ms,
+        connect_timeout_ms,
+        answer_timeout_ms,
+        head_timeout_ms,
+        idle_timeout_ms,
+        upload_timeout_ms: or_none(table.upload_timeout, default.upload_timeout_ms),
+        download_timeout_ms: or_none(table.download_timeout, default.download_timeout_ms),
         slow_bytes: table.slow_bytes.map_or(default.slow_bytes, |size| size.0),
-        stall_timeout_ms: ms(table.stall_timeout, default.stall_timeout_ms),
-        ramp_ms: ms(table.ramp, default.ramp_ms),
-        queue_timeout_ms: ms(table.queue_timeout, default.queue_timeout_ms),
+        stall_timeout_ms: or_none(table.stall_timeout, default.stall_timeout_ms),
+        ramp_ms: or_none(table.ramp, default.ramp_ms),
+        queue_timeout_ms: or_none(table.queue_timeout, default.queue_timeout_ms),
         queue_requests: within(
             table.queue_requests,
             default.queue_requests,
@@ -295,7 +337,17 @@ fn channel(
             }
             Some(Channel::Command(words))
         }
-        (None, Some(file)) => Some(Channel::File(base.join(file))),
+        (None, Some(file)) => {
+            let wrong = literal::wrong_path(file.get_ref(), "file").or_else(|| {
+                let whole = base.join(file.get_ref());
+                let dir = whole.parent().filter(|dir| !dir.is_dir())?;
+                Some(format!("there is no directory {}; make it", dir.display()))
+            });
+            if let Some(what) = wrong {
+                faults.push(Fault::new(file.span(), what));
+            }
+            Some(Channel::File(base.join(file.into_inner())))
+        }
         _ => {
             faults.push(Fault::new(
                 span,

@@ -11,13 +11,10 @@ use super::fault::Fault;
 use super::file::{CommandLine, ConfigTable, FrontKeys, RestartTable, ServiceTable, SocketKind};
 use super::resolve::{MOST_INSTANCES, collide, not_zero, within};
 use super::units::Millis;
-use super::{Surroundings, front, program};
+use super::{Surroundings, front, literal, program};
 
 /// Bytes of output that may be kept in memory: at least what an exit tells.
 const OUTPUT_RING: std::ops::RangeInclusive<u64> = 4 * 1024..=16 * 1024 * 1024;
-
-/// Placeholders that are filled in for each instance.
-const PLACEHOLDERS: [&str; 3] = ["{port}", "{data}", "{instance}"];
 
 /// Resolves it; `before` are the services above it. None when not even its name is usable.
 pub fn resolve(
@@ -44,6 +41,11 @@ pub fn resolve(
             ),
         ));
     }
+    if let Some(dir) = &table.dir
+        && let Some(what) = literal::wrong_path(dir.get_ref(), "dir")
+    {
+        faults.push(Fault::new(dir.span(), what));
+    }
     let work_dir = match &table.dir {
         Some(dir) => base.join(dir.get_ref()).components().collect(),
         None => base.to_owned(),
@@ -59,13 +61,13 @@ pub fn resolve(
     }
     let mut service = Service::new(name, Vec::new(), work_dir);
     for (key, value) in table.env {
-        if key.get_ref().is_empty() || key.get_ref().contains(['=', '\0']) {
-            faults.push(Fault::new(
-                key.span(),
-                "no environment variable can have this name",
-            ));
+        if let Some(what) = literal::wrong_variable(key.get_ref()) {
+            faults.push(Fault::new(key.span(), what));
         }
-        service.env.insert(key.into_inner(), value.0);
+        if let Some(what) = literal::wrong_word(&value.get_ref().0) {
+            faults.push(Fault::new(value.span(), what));
+        }
+        service.env.insert(key.into_inner(), value.into_inner().0);
     }
     service.user = user_of(table.user, around, faults);
     service.command = command(table.command, &service, around, faults);
@@ -138,11 +140,15 @@ pub fn resolve(
         }
     }
     service.restart = restart(table.restart, faults);
-    service.config = table
-        .config
-        .into_iter()
-        .map(|file| config_file(file, base, &service, faults))
-        .collect();
+    for file in table.config {
+        let span = file.path.span();
+        let file = config_file(file, base, &service, faults);
+        if service.config.iter().any(|other| other.path == file.path) {
+            let what = "this file is declared twice; what holds of it is said in one place";
+            faults.push(Fault::new(span, what));
+        }
+        service.config.push(file);
+    }
     Some(service)
 }
 
@@ -183,6 +189,9 @@ fn command(
 ) -> Vec<String> {
     let span = written.span();
     let mut words = written.into_inner().0;
+    for what in words.iter().filter_map(|word| literal::wrong_word(word)) {
+        faults.push(Fault::new(span.clone(), what));
+    }
     let Some(first) = words.first_mut().filter(|first| !first.is_empty()) else {
         faults.push(Fault::new(
             span,
@@ -190,7 +199,7 @@ fn command(
         ));
         return words;
     };
-    if PLACEHOLDERS
+    if literal::PLACEHOLDERS
         .iter()
         .any(|placeholder| first.contains(placeholder))
     {
@@ -282,7 +291,7 @@ fn restart(table: RestartTable, faults: &mut Vec<Fault>) -> Restart {
         reflex: table.reflex.unwrap_or(default.reflex),
         external_max: table.external_max.unwrap_or(default.external_max),
         own_max: table.own_max.unwrap_or(default.own_max),
-        window_ms: ms(table.window, default.window_ms),
+        window_ms: not_zero(table.window, default.window_ms, "window", faults),
         backoff_min_ms,
         backoff_max_ms,
         healthy_ms: ms(table.healthy, default.healthy_ms),
@@ -298,6 +307,17 @@ fn config_file(
     let written = table.path.get_ref();
     if written.is_empty() || written.ends_with('/') {
         faults.push(Fault::new(table.path.span(), "`path` names no file"));
+    }
+    if let Some(what) = literal::wrong_path(Path::new(written), "path")
+        .filter(|_| !written.is_empty())
+        .or_else(|| literal::wrong_word(written))
+    {
+        faults.push(Fault::new(table.path.span(), what));
+    } else if written.rfind("{data}").is_some_and(|at| at > 0)
+        || (written.contains("{data}") && !written.starts_with("{data}/"))
+    {
+        let what = "{data} is a whole directory and stands at the beginning: \"{data}/NAME\"";
+        faults.push(Fault::new(table.path.span(), what));
     }
     let path = if written.starts_with("{data}/") {
         written.clone()
@@ -318,6 +338,10 @@ fn config_file(
     }
     let format = table.format.unwrap_or_else(|| by_extension(&path));
     let seed = table.seed.map(|seed| {
+        if let Some(what) = literal::wrong_path(seed.get_ref(), "seed") {
+            faults.push(Fault::new(seed.span(), what));
+            return seed.into_inner();
+        }
         let file = base.join(seed.get_ref());
         match std::fs::read(&file) {
             Err(error) => faults.push(Fault::new(

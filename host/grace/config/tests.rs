@@ -8,15 +8,19 @@ use grace_model::layout::Layout;
 use super::*;
 
 /// A directory with a program `shop`.
-struct Place(tempfile::TempDir);
+pub(super) struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("g").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let place = Self(dir);
         place.program("shop");
         place
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.0.path()
     }
 
     fn program(&self, name: &str) {
@@ -25,7 +29,7 @@ impl Place {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn around(&self) -> Surroundings {
+    pub(super) fn around(&self) -> Surroundings {
         Surroundings {
             path: "/usr/bin:/bin".into(),
             root: false,
@@ -33,14 +37,14 @@ impl Place {
         }
     }
 
-    fn good(&self, text: &str) -> Config {
+    pub(super) fn good(&self, text: &str) -> Config {
         match parse(text, self.0.path(), &self.around()) {
             Ok(config) => config,
             Err(faults) => panic!("{}", self.shown(text, faults)),
         }
     }
 
-    fn shown(&self, text: &str, faults: Vec<Fault>) -> String {
+    pub(super) fn shown(&self, text: &str, faults: Vec<Fault>) -> String {
         Faults {
             file: FILE_NAME.into(),
             text: text.to_owned(),
@@ -50,7 +54,7 @@ impl Place {
     }
 
     /// What is said of a bad text.
-    fn bad(&self, text: &str) -> String {
+    pub(super) fn bad(&self, text: &str) -> String {
         match parse(text, self.0.path(), &self.around()) {
             Ok(config) => panic!("accepted: {config:?}"),
             Err(faults) => self.shown(text, faults),
@@ -58,12 +62,12 @@ impl Place {
     }
 
     /// What is said of one line added to a good service.
-    fn bad_line(&self, line: &str) -> String {
+    pub(super) fn bad_line(&self, line: &str) -> String {
         self.bad(&format!("{SHOP}{line}\n"))
     }
 }
 
-const SHOP: &str = "[[service]]\nname = \"shop\"\ncommand = [\"./shop\"]\n";
+pub(super) const SHOP: &str = "[[service]]\nname = \"shop\"\ncommand = [\"./shop\"]\n";
 
 #[test]
 fn a_minimal_file_gets_every_default() {

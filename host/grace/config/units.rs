@@ -41,7 +41,13 @@ impl Millis {
             "d" => 86_400_000,
             _ => return Err(wrong()),
         };
-        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+        // Sums of two times must not run over anywhere.
+        let longest = 3_650 * 86_400_000;
+        match number.checked_mul(factor) {
+            Some(ms) if ms <= longest => Ok(Self(ms)),
+            Some(_) => Err(format!("{text:?} is too long; at most \"3650d\"")),
+            None => Err(wrong()),
+        }
     }
 }
 
@@ -139,6 +145,12 @@ mod tests {
             ("0s", 0),
         ] {
             assert_eq!(Millis::parse(text), Ok(Millis(ms)));
+        }
+        for long in ["3651d", "999999h"] {
+            assert!(
+                Millis::parse(long).unwrap_err().contains("too long"),
+                "{long}"
+            );
         }
         for bad in [
             "5",

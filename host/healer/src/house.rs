@@ -328,7 +328,11 @@ fn watch_fleet(pulse: &Pulse, reach: &Reach, every_ms: u64) {
             awaited = guarded.awaited;
         }
         let begins = clock.steady_ms().saturating_sub(begun_ms) < BEGINNING_MS;
-        let rest_ms = if awaited && begins { SOON_MS.min(every_ms) } else { every_ms };
+        let rest_ms = if awaited && begins {
+            SOON_MS.min(every_ms)
+        } else {
+            every_ms
+        };
         pulse.rest(Duration::from_millis(rest_ms));
     }
 }

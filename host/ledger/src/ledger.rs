@@ -158,9 +158,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] while somebody reads; nothing is lost then.
     pub fn fold(&self) -> Result<()> {
-        let busy: bool = self.with(|c| {
-            Ok(c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?)
-        })?;
+        let busy: bool = self
+            .with(|c| Ok(c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?))?;
         if busy { Err(LedgerError::Busy) } else { Ok(()) }
     }
 

@@ -177,7 +177,8 @@ fn forget(c: &Connection, id: &str) -> Result<bool> {
 
 /// What the ledger uses of its file: pages that are free are used again before it grows.
 fn used_bytes(c: &Connection) -> std::result::Result<u64, LedgerError> {
-    let pragma = |name: &str| c.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u64>(0));
+    let pragma =
+        |name: &str| c.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u64>(0));
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
     Ok(pages.saturating_mul(pragma("page_size")?))
 }

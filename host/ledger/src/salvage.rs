@@ -185,7 +185,9 @@ impl Old {
             return Ok(false);
         };
         let last = connection
-            .prepare_cached(&format!("{ENTRY} WHERE kind = ?1 ORDER BY seq DESC LIMIT 1"))
+            .prepare_cached(&format!(
+                "{ENTRY} WHERE kind = ?1 ORDER BY seq DESC LIMIT 1"
+            ))
             .and_then(|mut statement| statement.query_row([PRUNED], entry_row).optional());
         let last = absent_if_damaged(last)?.flatten();
         Ok(last.is_some_and(|row| {

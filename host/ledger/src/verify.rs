@@ -106,17 +106,17 @@ fn parts(
     mark: Option<Head>,
 ) -> Result<u64, LedgerError> {
     version(connection)?;
-    let anchor = anchor::anchor(connection).map_err(judge)?.ok_or_else(|| Broken {
-        seq: 1,
-        reason: "the note of what was let go is unreadable".to_owned(),
-    })?;
+    let anchor = anchor::anchor(connection)
+        .map_err(judge)?
+        .ok_or_else(|| Broken {
+            seq: 1,
+            reason: "the note of what was let go is unreadable".to_owned(),
+        })?;
     let whole = mark.is_none();
     let chain = chain(connection, mark.unwrap_or_else(|| anchor.clone()))?;
     let last = chain.last;
     let behind = last.seq + 1;
-    let unfounded = || {
-        whole && anchor.seq > 0 && chain.let_go.as_ref() != Some(&anchor)
-    };
+    let unfounded = || whole && anchor.seq > 0 && chain.let_go.as_ref() != Some(&anchor);
     if chain.broken.is_none() && unfounded() {
         let reason = "no entry tells of those that are missing before it".to_owned();
         let seq = anchor.seq + 1;

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use grace_ledger::{LEDGER_DAMAGED, Ledger, LedgerError, Opened, PRUNED, Queries, Reader, Retention};
+use grace_ledger::{
+    LEDGER_DAMAGED, Ledger, LedgerError, Opened, PRUNED, Queries, Reader, Retention,
+};
 use grace_model::id::{IncidentId, RunId};
 use grace_model::incident::IncidentState;
 use serde_json::json;
@@ -61,7 +63,10 @@ fn old_entries_of_what_is_over_go_and_the_rest_verifies_also_after_an_open() {
     let after = ledger.entries_after(0, 1_000).unwrap();
     assert_eq!(after[..30], before[..]);
     let told = after.last().unwrap();
-    assert_eq!((told.kind.as_str(), &told.body["through"]), (PRUNED, &json!(30)));
+    assert_eq!(
+        (told.kind.as_str(), &told.body["through"]),
+        (PRUNED, &json!(30))
+    );
     assert_eq!(told.body["hash"], json!(after[0].prev));
     assert_eq!(ledger.incidents().unwrap().len(), 30);
     assert_eq!(ledger.runs().unwrap().len(), 30);
@@ -214,7 +219,8 @@ fn a_damaged_anchor_loses_no_entry() {
 }
 
 #[test]
-fn a_long_ledger_is_opened_from_its_mark_and_a_bit_flipped_before_it_is_found_by_the_verification() {
+fn a_long_ledger_is_opened_from_its_mark_and_a_bit_flipped_before_it_is_found_by_the_verification()
+{
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.db");
     let (ledger, _) = open(&path);
@@ -223,7 +229,12 @@ fn a_long_ledger_is_opened_from_its_mark_and_a_bit_flipped_before_it_is_found_by
         ledger
             .transaction(|tx| {
                 for number in 1..=500_u64 {
-                    tx.append("note", None, 1, &json!({ "number": part * 500 + number, "t": "words" }))?;
+                    tx.append(
+                        "note",
+                        None,
+                        1,
+                        &json!({ "number": part * 500 + number, "t": "words" }),
+                    )?;
                 }
                 Ok(())
             })
@@ -246,13 +257,23 @@ fn a_long_ledger_is_opened_from_its_mark_and_a_bit_flipped_before_it_is_found_by
     assert_eq!(opened, marked);
     // ...the verification does, and takes the mark away...
     let found = ledger.mark_verified().unwrap_err();
-    assert!(matches!(&found, LedgerError::Broken(broken) if broken.seq == 7), "{found}");
+    assert!(
+        matches!(&found, LedgerError::Broken(broken) if broken.seq == 7),
+        "{found}"
+    );
     assert!(Reader::open(&path).unwrap().verify().is_err());
     drop(ledger);
     // ...so that the next open salvages.
     let (_ledger, opened) = open(&path);
     assert!(
-        matches!(opened, Opened::Salvaged { kept: 6, salvaged: 20_494, .. }),
+        matches!(
+            opened,
+            Opened::Salvaged {
+                kept: 6,
+                salvaged: 20_494,
+                ..
+            }
+        ),
         "{opened:?}"
     );
 }
@@ -280,7 +301,14 @@ fn behind_the_mark_a_flipped_bit_is_noticed_at_open() {
     flip(&path, 20_005);
     let (_ledger, opened) = open(&path);
     assert!(
-        matches!(opened, Opened::Salvaged { kept: 20_004, salvaged: 5, .. }),
+        matches!(
+            opened,
+            Opened::Salvaged {
+                kept: 20_004,
+                salvaged: 5,
+                ..
+            }
+        ),
         "{opened:?}"
     );
 }

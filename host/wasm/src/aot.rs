@@ -64,6 +64,11 @@ impl Cache {
         })
     }
 
+    /// Whether there is something for the component with this hash; it may yet be damaged.
+    pub fn has(&self, hash: &str) -> bool {
+        self.path(hash).exists()
+    }
+
     /// The compiled form of the component with this hash, if it is here and whole.
     pub fn load(&self, engine: &Engine, hash: &str) -> Option<Component> {
         let path = self.path(hash);

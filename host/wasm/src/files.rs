@@ -22,6 +22,13 @@ pub struct Stamp {
     changed: (i64, i64),
 }
 
+impl Stamp {
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 /// A component's bytes, its hash and its manifest.
 pub struct Files {
     /// The component.

@@ -23,6 +23,9 @@ use crate::tell;
 /// Compilers that run at once when many plugins are new.
 const COMPILERS: usize = 4;
 
+/// Components of at least this many bytes take seconds to compile: an interpreter.
+const SLOW: u64 = 4 << 20;
+
 /// Loads and remembers.
 pub struct Loader {
     settings: Settings,
@@ -31,6 +34,8 @@ pub struct Loader {
     slots: BTreeMap<String, Slot>,
     added: BTreeMap<PluginName, Vec<String>>,
     grants_stamp: Option<Stamp>,
+    /// Leaves out what takes long to compile; see [`Loader::scan_quickly`].
+    hasty: bool,
 }
 
 /// What was there when a name was last looked at. As long as it is the same, there is nothing
@@ -75,13 +80,40 @@ impl Loader {
             slots: BTreeMap::new(),
             added: BTreeMap::new(),
             grants_stamp: None,
+            hasty: false,
         }
+    }
+
+    /// One look at everything but components of the size of an interpreter that were never
+    /// compiled here: a start must not wait for them. Whether any was left for [`Self::scan`].
+    pub fn scan_quickly(&mut self) -> (Snapshot, bool) {
+        self.hasty = true;
+        let left = self.names_in_dir().iter().any(|name| self.is_slow(name));
+        let snapshot = self.scan();
+        self.hasty = false;
+        (snapshot, left)
+    }
+
+    fn is_slow(&self, name: &str) -> bool {
+        let Some((wasm, manifest)) = self.paths(name) else {
+            return false;
+        };
+        if files::stamp(&wasm).is_none_or(|stamp| stamp.size() < SLOW) {
+            return false;
+        }
+        let known = |cache: &Cache| {
+            files::read(name, &wasm, &manifest).is_ok_and(|files| cache.has(&files.hash))
+        };
+        !self.cache.as_ref().is_some_and(known)
     }
 
     /// One look at everything.
     pub fn scan(&mut self) -> Snapshot {
         self.read_grants();
         let mut names = self.names_in_dir();
+        if self.hasty {
+            names.retain(|name| !self.is_slow(name));
+        }
         names.extend(
             self.settings
                 .builtin
@@ -452,3 +484,6 @@ impl Loader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

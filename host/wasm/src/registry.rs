@@ -47,10 +47,20 @@ pub struct Shared {
 impl Shared {
     /// Looks at the directory and the grants, and swaps in what came of it.
     pub fn scan(&self) {
+        self.look(|loader| (loader.scan(), ()));
+    }
+
+    /// The first look, which leaves what takes long to compile; whether there is such.
+    fn scan_quickly(&self) -> bool {
+        self.look(Loader::scan_quickly)
+    }
+
+    fn look<T>(&self, scan: impl FnOnce(&mut Loader) -> (Snapshot, T)) -> T {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let compiled = || self.machine.compiled.load(Ordering::Relaxed);
         let before = compiled();
-        let next = Arc::new(loader.scan());
+        let (next, more) = scan(&mut loader);
+        let next = Arc::new(next);
         if let Some(told) = self.compiled.filter(|_| compiled() > before) {
             told();
         }
@@ -58,6 +68,7 @@ impl Shared {
         if before.lives() != next.lives() {
             self.generation.fetch_add(1, Ordering::Release);
         }
+        more
     }
 }
 
@@ -85,7 +96,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Loads every plugin and starts watching.
+    /// Loads every plugin and starts watching. Components of the size of an interpreter that were
+    /// never compiled here are loaded by the watching thread, some seconds later.
     ///
     /// # Errors
     /// [`StartError`], only when this machine cannot run WebAssembly at all.
@@ -100,9 +112,14 @@ impl Registry {
             compiled: settings.compiled,
             loader: Mutex::new(Loader::new(settings, Arc::clone(&machine))),
         });
-        shared.scan();
+        let left = if watch {
+            shared.scan_quickly()
+        } else {
+            shared.scan();
+            false
+        };
         let watcher = watch
-            .then(|| Watch::start(Arc::clone(&shared), dir.clone(), rescan))
+            .then(|| Watch::start(Arc::clone(&shared), dir.clone(), rescan, left))
             .transpose()
             .map_err(StartError::Thread)?;
         Ok(Arc::new(Self {

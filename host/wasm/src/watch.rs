@@ -29,18 +29,25 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts watching `dir` for `shared`.
+    /// Starts watching `dir` for `shared`, with a look at once when `left` says that something
+    /// was left for it.
     pub fn start(
         shared: Arc<Shared>,
         dir: Option<PathBuf>,
         rescan: Duration,
+        left: bool,
     ) -> std::io::Result<Self> {
         // Two places: a change that waits says all there is to say, and a stop finds room soon.
         let (signal, signals) = sync_channel(2);
         let events = signal.clone();
         let thread = std::thread::Builder::new()
             .name("plugin-loader".to_owned())
-            .spawn(move || run(&shared, dir.as_deref(), rescan, &signals, &events))?;
+            .spawn(move || {
+                if left {
+                    shared.scan();
+                }
+                run(&shared, dir.as_deref(), rescan, &signals, &events);
+            })?;
         Ok(Self {
             signal,
             thread: Some(thread),

@@ -148,6 +148,28 @@ fn file_events_alone_make_a_plugin_live_swap_it_and_unload_it() {
 }
 
 #[test]
+fn a_large_component_that_is_there_at_the_start_is_loaded_by_the_watching_thread() {
+    let yard = Yard::new();
+    // A custom section of 5 MiB makes it large.
+    let mut large = finder("version1", 1);
+    large.extend([0, 0x82, 0x80, 0xc0, 0x02, 1, b'x']);
+    large.extend(vec![0; 5 << 20]);
+    yard.put("large", &large, DETECTOR);
+    yard.put("small", &quiet(1), DETECTOR);
+    let registry = Registry::start(watched(&yard, Duration::from_secs(3600))).expect("a registry");
+    assert_eq!(view(&registry, "small").state, PluginState::Live);
+    until("the large one is live", || {
+        kinds(&registry, "large") == ["version1"]
+    });
+    let again = Registry::start(watched(&yard, Duration::from_secs(3600))).expect("a registry");
+    assert_eq!(
+        view(&again, "large").state,
+        PluginState::Live,
+        "its code is kept"
+    );
+}
+
+#[test]
 fn a_directory_that_comes_later_is_seen_by_the_rescan() {
     let yard = Yard::new();
     let mut settings = watched(&yard, Duration::from_millis(100));

@@ -118,9 +118,7 @@ impl Detector for Latency {
                     self.instances.touch(&seen.target, seen.at).returned();
                 }
                 "instance.ejected" => {
-                    self.instances
-                        .touch(&seen.target, seen.at)
-                        .ejected(seen.at);
+                    self.instances.touch(&seen.target, seen.at).ejected(seen.at);
                 }
                 _ => {}
             }
@@ -130,9 +128,9 @@ impl Detector for Latency {
             // Without traffic nothing is slow, but for what is kept from it for being slow.
             if !instance.late
                 && instance
-                .seen_at
-                .saturating_add(settings.sustain_ms.max(1_000))
-                < batch.now
+                    .seen_at
+                    .saturating_add(settings.sustain_ms.max(1_000))
+                    < batch.now
             {
                 instance.alarm.clear();
             }
