@@ -8,12 +8,12 @@ use grace_model::id::IncidentId;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
+use crate::Result;
 use crate::anchor::{self, PRUNED};
 use crate::head::Head;
 use crate::read::Queries;
 use crate::schema;
 use crate::tx::Tx;
-use crate::{LedgerError, Result};
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +42,9 @@ impl Tx<'_> {
     /// as may go at once, there may be more.
     ///
     /// # Errors
-    /// [`LedgerError`].
+    /// [`crate::LedgerError`].
     pub fn prune(&mut self, keep: &Retention, now: TimestampMs) -> Result<Option<Pruned>> {
-        let too_large = self.with(|c| Ok(used_bytes(c)?))? > keep.max_bytes;
+        let too_large = self.with(used_bytes)? > keep.max_bytes;
         let old = self.with(|c| oldest(c, keep, too_large))?;
         let Some(last) = old.last else {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Tx<'_> {
     /// Drops everything put under keys that begin so.
     ///
     /// # Errors
-    /// [`LedgerError`].
+    /// [`crate::LedgerError`].
     pub fn forget(&mut self, prefix: &str) -> Result<()> {
         self.with(|c| {
             c.prepare_cached("DELETE FROM memory WHERE substr(key, 1, length(?1)) = ?1")?
@@ -88,7 +88,7 @@ impl Tx<'_> {
     /// Drops numbers put under keys that begin so and are below `floor`.
     ///
     /// # Errors
-    /// [`LedgerError`].
+    /// [`crate::LedgerError`].
     pub fn forget_below(&mut self, prefix: &str, floor: u64) -> Result<()> {
         self.with(|c| {
             c.prepare_cached(
@@ -176,7 +176,7 @@ fn forget(c: &Connection, id: &str) -> Result<bool> {
 }
 
 /// What the ledger uses of its file: pages that are free are used again before it grows.
-fn used_bytes(c: &Connection) -> std::result::Result<u64, LedgerError> {
+fn used_bytes(c: &Connection) -> Result<u64> {
     let pragma =
         |name: &str| c.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u64>(0));
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
