@@ -46,6 +46,28 @@ impl Line {
         }
     }
 
+    /// What its memory holds of an instance's output that is in no file: how many bytes, and the
+    /// newest of them. None when there is nothing of the kind.
+    pub fn unsaved(&mut self, instance: &str) -> io::Result<Option<(u64, String)>> {
+        self.send(&Request::Output {
+            instance: instance.into(),
+        })?;
+        loop {
+            match self.receive()? {
+                Answer::Output { unsaved: 0, .. } => return Ok(None),
+                Answer::Output { text, unsaved, .. } => {
+                    let held = usize::try_from(unsaved).unwrap_or(usize::MAX);
+                    let from = text.len().saturating_sub(held);
+                    let bytes = text.as_bytes().get(from..).unwrap_or_default();
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    return Ok(Some((unsaved, text)));
+                }
+                Answer::Error { message } => return Err(io::Error::other(message)),
+                _ => {}
+            }
+        }
+    }
+
     /// Asks it to end everything; the answer is that the connection ends, within `longest`.
     pub fn shutdown(mut self, longest: Duration) -> io::Result<()> {
         self.send(&Request::Shutdown)?;

@@ -301,3 +301,34 @@ fn a_service_in_a_place_closed_to_others_runs_as_root_and_the_start_says_so() {
     assert_ne!(owner("shop-1"), 0);
     host.down();
 }
+
+#[test]
+fn logs_show_what_no_file_could_take() {
+    let script =
+        "echo begin; while sleep 0.05; do test -e \"$GRACE_DATA/go\" && echo said-$((n=n+1)); done";
+    let host = Host::new(&format!(
+        "[[service]]\nname = \"d\"\ncommand = [\"sh\", \"-c\", {script:?}]\ninstances = 1\nready = {{ process = true }}\n"
+    ));
+    host.up();
+    let log = host.state().join("logs/d-1.log");
+    eventually("the first line", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text == "begin\n")
+    });
+    let lines = || host.run(&["logs", "d-1"]).good().stdout;
+    assert_eq!(lines(), "begin\n");
+    // No file can be written where a directory is.
+    std::fs::remove_file(&log).expect("remove");
+    std::fs::create_dir(&log).expect("mkdir");
+    let data = host.state().join("data/d-1");
+    std::fs::write(data.join("go"), "").expect("write");
+    eventually("lines from memory", || {
+        let text = lines();
+        text.contains("bytes of output could not be written to a file") && text.contains("said-2\n")
+    });
+    std::fs::remove_dir(&log).expect("rmdir");
+    eventually("the file says what is missing", || {
+        let text = lines();
+        text.contains("bytes of output are missing here") && text.contains("said-")
+    });
+    host.down();
+}

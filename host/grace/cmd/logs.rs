@@ -1,4 +1,5 @@
-//! `grace logs`: read from the files, so that it works whatever is down.
+//! `grace logs`: read from the files, so that it works whatever is down. What a full disk kept out
+//! of them is asked of the supervisor, which may be away.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -16,6 +17,7 @@ use crate::config::closest;
 use crate::place::Globals;
 use crate::problem::{OrProblem, Outcome, Problem};
 use crate::show;
+use crate::supervisor::Line;
 
 /// Output of an instance or of all instances of a service; without a name, Grace's own log
 #[derive(Debug, Args)]
@@ -50,9 +52,13 @@ impl Logs {
         for (name, path) in files {
             // The end first: what comes meanwhile is news, and neither lost nor told twice.
             let follow = Follow::at_end(path.clone());
-            let tail = tail_until(&path, self.lines, follow.end)
-                .or_problem(format_args!("cannot read {}", path.display()), "")?;
-            for text in &tail {
+            let unsaved = unsaved(&layout, &name, self.lines);
+            let tail = match tail_until(&path, self.lines, follow.end) {
+                // What memory has is better than a complaint about the file.
+                Err(_) if !unsaved.is_empty() => Vec::new(),
+                other => other.or_problem(format_args!("cannot read {}", path.display()), "")?,
+            };
+            for text in tail.iter().chain(&unsaved) {
                 if globals.json && !self.follow {
                     documents.push(json!({ "from": name, "line": text }));
                 } else {
@@ -110,6 +116,26 @@ fn files(layout: &Layout, wanted: Option<&str>) -> Result<Vec<(String, PathBuf)>
         return Err(Problem::no(format!("there is no log of {wanted:?}"), help));
     }
     Ok(found)
+}
+
+/// Lines that a full disk kept out of the files and the supervisor still has, with a line before
+/// them that says so. Mostly none; also when no supervisor answers.
+fn unsaved(layout: &Layout, name: &str, most: usize) -> Vec<String> {
+    if name == "grace" {
+        return Vec::new();
+    }
+    let asked = Line::connect(layout).and_then(|mut line| line.unsaved(name));
+    let Ok(Some((bytes, text))) = asked else {
+        return Vec::new();
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let newest = lines.iter().skip(lines.len().saturating_sub(most));
+    let told = format!(
+        "grace: {bytes} bytes of output could not be written to a file; the newest of them:"
+    );
+    std::iter::once(told)
+        .chain(newest.map(|line| clean(line.as_bytes())))
+        .collect()
 }
 
 /// The last `most` lines, from the rotated file too when the current one is short.
