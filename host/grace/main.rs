@@ -11,6 +11,7 @@ mod log;
 mod place;
 mod problem;
 mod show;
+mod space;
 mod state;
 mod supervisor;
 

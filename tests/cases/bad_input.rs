@@ -4,7 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Host, alive, as_root, eventually, get, grace, signal, worker};
+use grace_ledger::{Queries, Reader};
+
+use crate::harness::{Host, Traffic, alive, as_root, eventually, get, grace, signal, worker};
 
 fn service(rest: &str) -> String {
     format!("[[service]]\nname = \"shop\"\n{rest}\n")
@@ -189,13 +191,9 @@ fn a_full_disk_stops_neither_traffic_nor_the_reflex() {
         return;
     }
     let host = Host::shop(2, "");
-    fs::create_dir(host.state()).expect("mkdir");
-    fs::set_permissions(host.state(), fs::Permissions::from_mode(0o700)).expect("chmod");
     let mount = Mount::tmpfs(&host.state(), "24m");
     let addr = host.up();
-    let filler = host.state().join("filler");
-    let full = fs::write(&filler, vec![0_u8; 64 << 20]);
-    assert!(full.is_err(), "the disk is not full");
+    let filler = mount.fill();
     let pid = host.pid("shop-1");
     signal("KILL", pid);
     host.new_process("shop-1", pid);
@@ -211,10 +209,97 @@ fn a_full_disk_stops_neither_traffic_nor_the_reflex() {
     drop(mount);
 }
 
+#[test]
+fn a_full_disk_gives_a_person_a_message_to_act_on_that_goes_when_there_is_room() {
+    if !as_root("a_full_disk_gives_a_person_a_message_to_act_on_that_goes_when_there_is_room") {
+        return;
+    }
+    let host = Host::shop(2, "");
+    let mount = Mount::tmpfs(&host.state(), "24m");
+    let addr = host.up();
+    let pid = host.pid("shop-1");
+    signal("KILL", pid);
+    host.new_process("shop-1", pid);
+    let before = host.incident("shop-1", "resolved");
+    assert_eq!(
+        host.json(&["status"])["troubles"],
+        serde_json::json!([]),
+        "a disk with room is full"
+    );
+    let traffic = Traffic::start(addr);
+    traffic.more(20);
+
+    let filler = mount.fill();
+    let path = host.state().display().to_string();
+    eventually("`grace status --json` says it", || {
+        let status = host.json(&["status"]);
+        let trouble = &status["troubles"][0];
+        let remedy = trouble["remedy"].as_str().unwrap_or_default();
+        trouble["kind"] == "disk-full"
+            && trouble["path"] == path
+            && remedy.contains("free some space")
+            && remedy.contains(&path)
+            && status["whole"] == false
+    });
+    let said = format!("the disk of {path} is full");
+    let run = host.run(&["status"]).good();
+    assert!(
+        run.stdout.contains(&said) && run.stdout.contains("free some space"),
+        "{run:?}"
+    );
+    let run = host.run(&["doctor"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(
+        run.stdout.contains(&said) && run.stdout.contains("free some space"),
+        "{run:?}"
+    );
+    // What died is started again, and what is known can be read.
+    for name in ["shop-1", "shop-2"] {
+        let pid = host.pid(name);
+        signal("KILL", pid);
+        host.new_process(name, pid);
+    }
+    assert!(host.incidents().iter().any(|one| one["id"] == before["id"]));
+    // A healer that starts on a full disk waits for room.
+    signal("KILL", host.process("healer"));
+    traffic.more(100);
+
+    fs::remove_file(&filler).expect("remove");
+    eventually("the message goes away", || {
+        let status = host.json(&["status"]);
+        status["troubles"] == serde_json::json!([]) && status["whole"] == true
+    });
+    let run = host.run(&["status"]).good();
+    assert!(!run.stdout.contains("is full"), "{run:?}");
+    let run = host.run(&["doctor"]).good();
+    assert!(!run.stdout.contains("is full"), "{run:?}");
+    eventually("what was known is known", || {
+        host.incidents().iter().any(|one| one["id"] == before["id"])
+    });
+    let pid = host.pid("shop-2");
+    signal("STOP", pid);
+    host.new_process("shop-2", pid);
+    host.incident("shop-2", "resolved");
+    assert_eq!(traffic.stop(), Vec::<String>::new());
+    let damaged = host
+        .incidents()
+        .iter()
+        .any(|one| one.to_string().contains("ledger-damaged"));
+    assert!(!damaged, "a full disk was taken for damage");
+    host.down();
+    let ledger = Reader::open(&host.state().join("ledger.db")).expect("ledger");
+    assert!(ledger.verify().expect("the ledger verifies") > 0);
+    drop(ledger);
+    drop(mount);
+}
+
+/// A small file system that is the state directory.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
     fn tmpfs(at: &std::path::Path, size: &str) -> Self {
+        fs::create_dir(at).expect("mkdir");
+        fs::set_permissions(at, fs::Permissions::from_mode(0o700)).expect("chmod");
         let status = std::process::Command::new("mount")
             .args([
                 "-t",
@@ -229,10 +314,24 @@ impl Mount {
         assert!(status.success(), "mount");
         Self(at.to_owned())
     }
+
+    /// Writes until nothing more goes in, and gives the file that takes the room.
+    fn fill(&self) -> std::path::PathBuf {
+        let filler = self.0.join("filler");
+        let full = fs::write(&filler, vec![0_u8; 64 << 20]);
+        assert!(full.is_err(), "the disk is not full");
+        filler
+    }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.0.join("logs/grace.log")).unwrap_or_default();
+            for line in log.lines().rev().take(60).collect::<Vec<_>>().iter().rev() {
+                eprintln!("grace.log: {line}");
+            }
+        }
         let _ = std::process::Command::new("umount")
             .arg("-l")
             .arg(&self.0)

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use grace_model::layout::Layout;
-use grace_os::{file, pidfd, port, process, user};
+use grace_os::{pidfd, port, process, user};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::place::Globals;
 use crate::problem::Outcome;
 use crate::show::{self, Table};
+use crate::space::Space;
 
 /// What this machine gives Grace, and what that means
 #[derive(Debug, Args)]
@@ -256,43 +257,32 @@ fn ports() -> Look {
     }
 }
 
+fn room(root: &Path) -> Look {
+    const WHAT: &str = "space for state";
+    let space = match Space::look(root) {
+        Ok(space) => space,
+        Err(error) => return Look::new(WHAT, Verdict::Bad, error.to_string(), ""),
+    };
+    if let Some(full) = space.trouble() {
+        return Look::new(WHAT, Verdict::Bad, full.what, &full.remedy);
+    }
+    let found = format!("{} MiB", space.bytes() >> 20);
+    if space.is_little() {
+        let means = "free some space: a full disk stops the ledger";
+        return Look::new(WHAT, Verdict::Less, found, means);
+    }
+    Look::new(WHAT, Verdict::Good, found, "")
+}
+
 fn state(layout: &Layout) -> Vec<Look> {
-    const LITTLE: u64 = 256 << 20;
     let root = layout.root();
-    let place = root
-        .ancestors()
-        .find(|path| path.is_dir())
-        .unwrap_or(Path::new("/"));
     let mut looks = vec![Look::new(
         "state",
         Verdict::Fact,
         root.display().to_string(),
         "",
     )];
-    match file::free_bytes(place) {
-        Ok(free) => {
-            let (verdict, means) = if free < LITTLE {
-                (
-                    Verdict::Less,
-                    "free some space: a full disk stops the ledger",
-                )
-            } else {
-                (Verdict::Good, "")
-            };
-            looks.push(Look::new(
-                "space for state",
-                verdict,
-                format!("{} MiB", free >> 20),
-                means,
-            ));
-        }
-        Err(error) => looks.push(Look::new(
-            "space for state",
-            Verdict::Bad,
-            error.to_string(),
-            "",
-        )),
-    }
+    looks.push(room(root));
     let compiled: Vec<u64> = fs::read_dir(layout.compiled())
         .map(|all| {
             all.flatten()

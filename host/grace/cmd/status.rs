@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::place::Globals;
 use crate::problem::Outcome;
 use crate::show::{self, Table};
+use crate::space::Space;
 use crate::supervisor;
 
 /// How the host is: its own processes, the services, what is not ready
@@ -19,12 +20,20 @@ impl Status {
     pub fn run(self, globals: &Globals) -> Outcome {
         let layout = globals.layout()?;
         let fleet = supervisor::status(&layout)?;
-        let missing = missing(&fleet);
+        // Looked at here and not asked for: a host that cannot write may not know it yet.
+        let troubles: Vec<_> = Space::look(layout.root())
+            .ok()
+            .and_then(|space| space.trouble())
+            .into_iter()
+            .collect();
+        let mut missing = missing(&fleet);
+        missing.extend(troubles.iter().map(|one| one.what.clone()));
         if globals.json {
             let value = json!({
                 "state": layout.root(),
                 "whole": missing.is_empty(),
                 "missing": missing,
+                "troubles": troubles,
                 "processes": fleet.processes,
                 "services": fleet.services,
                 "instances": fleet.instances,
@@ -45,6 +54,9 @@ impl Status {
                 layout.root().display(),
                 missing.join(", ")
             ));
+        }
+        for one in &troubles {
+            show::line(&format!("{}: {}", one.kind, one.remedy));
         }
         let mut table = Table::new(["PROCESS", "PID", "RESTARTS"], "");
         for process in &fleet.processes {

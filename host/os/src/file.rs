@@ -1,8 +1,8 @@
 //! Files that are whole or absent, and the room left for them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::{OsError, Result};
@@ -55,14 +55,33 @@ pub fn sync_dir(path: &Path) -> Result<()> {
         .map_err(|source| OsError::new("fsync", path.display(), source))
 }
 
-/// Bytes that an ordinary user may still write to the file system of `path`.
+/// What a file system may still take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Files; none where the file system has no bound on them.
+    pub files: Option<u64>,
+}
+
+/// What the file system of `path` still takes from the owner of `path`: root has what is kept back
+/// from everybody else.
 ///
 /// # Errors
 /// [`OsError`].
-pub fn free_bytes(path: &Path) -> Result<u64> {
-    let stat = rustix::fs::statvfs(path)
-        .map_err(|source| OsError::new("statvfs", path.display(), source))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+pub fn room(path: &Path) -> Result<Room> {
+    let error = |source: io::Error| OsError::new("statvfs", path.display(), source);
+    let owner = fs::metadata(path).map_err(error)?.uid();
+    let stat = rustix::fs::statvfs(path).map_err(|errno| error(errno.into()))?;
+    let (blocks, files) = if owner == 0 {
+        (stat.f_bfree, stat.f_ffree)
+    } else {
+        (stat.f_bavail, stat.f_favail)
+    };
+    Ok(Room {
+        bytes: blocks.saturating_mul(stat.f_frsize),
+        files: (stat.f_files > 0).then_some(files),
+    })
 }
 
 #[cfg(test)]
@@ -96,12 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn free_bytes_are_told() {
-        assert!(free_bytes(Path::new("/tmp")).unwrap() > 0);
-        assert!(
-            free_bytes(Path::new("/no/such/dir"))
-                .unwrap_err()
-                .is_absent()
-        );
+    fn the_room_of_a_file_system_is_told() {
+        assert!(room(Path::new("/tmp")).unwrap().bytes > 0);
+        assert!(room(Path::new("/no/such/dir")).unwrap_err().is_absent());
     }
 }
