@@ -172,3 +172,5 @@ fn base_of(file: &Path) -> Result<PathBuf, ConfigError> {
 mod literal_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod user_tests;
