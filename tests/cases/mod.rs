@@ -9,6 +9,7 @@ mod dist;
 mod docs;
 mod fleet;
 mod healing;
+mod isolation;
 mod load;
 mod peers;
 mod plugins;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use grace_model::layout::Layout;
 use grace_os::{pidfd, port, process, user};
+use grace_sandbox::{Home, Machine};
 use serde::Serialize;
 use serde_json::json;
 
@@ -36,7 +37,7 @@ enum Verdict {
 /// One look.
 #[derive(Debug, Serialize)]
 struct Look {
-    what: &'static str,
+    what: String,
     verdict: Verdict,
     found: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -46,7 +47,7 @@ struct Look {
 impl Look {
     fn new(what: &'static str, verdict: Verdict, found: impl Into<String>, means: &str) -> Self {
         Self {
-            what,
+            what: what.to_owned(),
             verdict,
             found: found.into(),
             means: means.to_owned(),
@@ -57,14 +58,8 @@ impl Look {
 impl Doctor {
     /// Shows it. 1 when Grace cannot work here.
     pub fn run(self, globals: &Globals) -> Outcome {
-        let mut looks = vec![
-            kernel(),
-            who(),
-            handles(),
-            cgroups(),
-            namespaces(),
-            landlock(),
-        ];
+        let mut looks = vec![kernel(), who(), handles()];
+        looks.extend(isolation());
         looks.extend(limits());
         looks.push(ports());
         // Without a host's directory there is nothing to say about it.
@@ -86,7 +81,7 @@ impl Doctor {
                         Verdict::Fact => String::new(),
                     };
                     table.row([
-                        look.what.to_owned(),
+                        look.what.clone(),
                         word,
                         look.found.clone(),
                         look.means.clone(),
@@ -152,57 +147,29 @@ fn handles() -> Look {
     }
 }
 
-fn cgroups() -> Look {
-    let mounts = read("/proc/self/mounts").unwrap_or_default();
-    let kinds: Vec<&str> = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(2))
-        .collect();
-    let found = match (kinds.contains(&"cgroup2"), kinds.contains(&"cgroup")) {
-        (true, true) => "v1 and v2 are mounted",
-        (true, false) => "v2 is mounted",
-        (false, true) => "v1 is mounted",
-        (false, false) => "none is mounted",
-    };
-    Look::new("cgroups", Verdict::Fact, found, "")
-}
-
-fn namespaces() -> Look {
-    let mut names: Vec<String> = fs::read_dir("/proc/self/ns")
-        .map(|all| {
-            all.flatten()
-                .map(|one| one.file_name().to_string_lossy().into_owned())
-                .collect()
+/// Every primitive of isolation, each tried now. Where a service asks for one that is missing, it
+/// is not started.
+fn isolation() -> Vec<Look> {
+    let name = format!("doctor-{}", std::process::id());
+    let home = Home::open(&name, None);
+    let found = Machine::new().primitives(&home);
+    home.close();
+    found
+        .into_iter()
+        .map(|one| {
+            let verdict = if one.given {
+                Verdict::Good
+            } else {
+                Verdict::Less
+            };
+            Look {
+                what: one.name,
+                verdict,
+                found: one.found,
+                means: one.means,
+            }
         })
-        .unwrap_or_default();
-    names.retain(|name| !name.contains("_for_children"));
-    names.sort();
-    Look::new(
-        "namespaces",
-        Verdict::Fact,
-        format!("this kernel has: {}", names.join(" ")),
-        "",
-    )
-}
-
-fn landlock() -> Look {
-    match read("/sys/kernel/security/lsm") {
-        Some(list) if list.split(',').any(|name| name == "landlock") => {
-            Look::new("landlock", Verdict::Fact, "active", "")
-        }
-        Some(list) => Look::new(
-            "landlock",
-            Verdict::Fact,
-            format!("not active (active: {list})"),
-            "",
-        ),
-        None => Look::new(
-            "landlock",
-            Verdict::Fact,
-            "not known: securityfs is not mounted",
-            "",
-        ),
-    }
+        .collect()
 }
 
 fn limits() -> Vec<Look> {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
+use super::confine::{IsolationTable, LimitsTable};
 use super::units::{Bytes, Listen, Millis};
 use super::{closest, words};
 
@@ -57,6 +58,10 @@ pub struct ServiceTable {
     pub tls: Option<TlsTable>,
     #[serde(default)]
     pub config: Vec<ConfigTable>,
+    #[serde(default)]
+    pub limits: LimitsTable,
+    #[serde(default)]
+    pub isolation: IsolationTable,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! `grace.toml`: read, checked and resolved into the model's `Config`. What is wrong is told with
 //! file, line, column, the line itself and a remedy. It must not know of running hosts.
 
+mod confine;
 mod fault;
 mod file;
 mod front;

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::file::{CommandLine, ConfigTable, FrontKeys, RestartTable, ServiceTable, SocketKind};
 use super::resolve::{MOST_INSTANCES, collide, not_zero, within};
 use super::units::Millis;
-use super::{Surroundings, front, literal, program};
+use super::{Surroundings, confine, front, literal, program};
 
 /// Bytes of output that may be kept in memory: at least what an exit tells.
 const OUTPUT_RING: std::ops::RangeInclusive<u64> = 4 * 1024..=16 * 1024 * 1024;
@@ -149,6 +149,7 @@ pub fn resolve(
         }
         service.config.push(file);
     }
+    confine::resolve(table.limits, table.isolation, base, &mut service, faults);
     Some(service)
 }
 

@@ -389,6 +389,64 @@ fn the_state_directory_is_found_beside_a_file_that_is_wrong_elsewhere() {
 }
 
 #[test]
+fn limits_and_isolation_are_resolved() {
+    let place = Place::new();
+    let config = place.good(
+        "[[service]]\nname = \"shop\"\ncommand = \"./shop\"\n[service.limits]\nmemory = \"64MiB\"\ncpu = 0.5\n\
+         pids = 64\nfiles = 32\nfile_size = \"1MiB\"\n[service.isolation]\nnetwork = \"none\"\n\
+         read_only = [\"/usr\"]\nwritable = [\".\"]\nprivate_tmp = \"8MiB\"\nsignals = \"own\"\n\
+         syscalls = \"service\"\ndrop_capabilities = [\"CAP_NET_RAW\"]\n",
+    );
+    let service = &config.services[0];
+    let limits = &service.limits;
+    assert_eq!(limits.memory_bytes, Some(64 << 20));
+    assert_eq!((limits.cpu_millicores, limits.pids), (Some(500), Some(64)));
+    assert_eq!((limits.files, limits.file_bytes), (Some(32), Some(1 << 20)));
+    let isolation = &service.isolation;
+    assert_eq!(isolation.writable, Some(vec![place.0.path().to_owned()]));
+    assert_eq!(isolation.private_tmp_bytes, Some(8 << 20));
+    assert_eq!(isolation.drop_capabilities, ["CAP_NET_RAW"]);
+    // Unset is unset: nothing is made up here.
+    let plain = place.good("[[service]]\nname = \"shop\"\ncommand = \"./shop\"\n");
+    assert_eq!(plain.services[0].limits, Default::default());
+    assert_eq!(plain.services[0].isolation, Default::default());
+}
+
+#[test]
+fn limits_and_isolation_that_cannot_be_are_errors_at_their_place() {
+    let place = Place::new();
+    for (line, hint) in [
+        ("limits = { memory = \"64KiB\" }", "1MiB"),
+        ("limits = { memory = 64 }", "a size in quotes"),
+        ("limits = { cpu = 0 }", "such as 2 or 0.5"),
+        ("limits = { cpu = \"all\" }", "such as 2 or 0.5"),
+        ("limits = { pids = 0 }", "at least 1"),
+        ("limits = { files = 2 }", "8 open files"),
+        ("limits = { memroy = \"1MiB\" }", "did you mean `memory`"),
+        (
+            "isolation = { read_only = [\"/no/such/path\"] }",
+            "there is no /no/such/path",
+        ),
+        (
+            "isolation = { writable = [\"/no/such/path\"] }",
+            "make it, or correct",
+        ),
+        ("isolation = { network = \"some\" }", "host"),
+        (
+            "isolation = { drop_capabilities = [\"net_war\"] }",
+            "net_raw",
+        ),
+        (
+            "listen = \"127.0.0.1:0\"\nisolation = { network = \"none\" }",
+            "socket = \"inherit\"",
+        ),
+    ] {
+        let said = place.bad_line(line);
+        assert!(said.contains(hint), "{line}: {said}");
+    }
+}
+
+#[test]
 fn the_example_names_every_key_and_all_of_them_are_good() {
     let place = Place::new();
     place.program("page-somebody");

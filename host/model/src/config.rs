@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PluginName, ServiceName};
+use crate::isolation::{Isolation, Limits};
 
 /// All that a host is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +77,12 @@ pub struct Service {
     /// How its clients and instances are spoken to.
     #[serde(default)]
     pub front: Front,
+    /// How much an instance may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What an instance can reach.
+    #[serde(default)]
+    pub isolation: Isolation,
 }
 
 /// How the proxy speaks with a service's clients and instances.
@@ -407,6 +414,8 @@ impl Service {
             root_because: None,
             config: Vec::new(),
             front: Front::default(),
+            limits: Limits::default(),
+            isolation: Isolation::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::TimestampMs;
 use crate::command::{Command, Outcome};
 use crate::id::{InstanceId, OpId, ServiceName};
 use crate::instance::{ExitCause, ProcessId, State};
+use crate::isolation::Report;
 
 /// One journalled event with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,13 @@ pub enum What {
         process: ProcessId,
         /// Its port, 0 for none.
         port: u16,
+    },
+    /// How an instance's process is confined, told once it runs.
+    Isolated {
+        /// Which.
+        subject: Subject,
+        /// What was done, and what this machine does not give.
+        report: Report,
     },
     /// An instance changed its state.
     StateChanged {
@@ -235,6 +243,7 @@ impl What {
         match self {
             What::SpawnIntent { subject, .. }
             | What::Spawned { subject, .. }
+            | What::Isolated { subject, .. }
             | What::StateChanged { subject, .. }
             | What::Exited { subject, .. }
             | What::RestartPlanned { subject, .. }

@@ -9,6 +9,7 @@ pub mod id;
 pub mod incident;
 pub mod instance;
 pub mod ipc;
+pub mod isolation;
 pub mod layout;
 pub mod manifest;
 pub mod playbook;

@@ -3,7 +3,9 @@
 //! and routing are other rooms' business, and it never waits for another process unless told
 //! for how long.
 
+pub mod cgroup;
 pub mod clock;
+pub mod confine;
 pub mod dir;
 pub mod error;
 pub mod fifo;

@@ -28,6 +28,8 @@ pub struct ProcStat {
     pub session: u32,
     /// Clock ticks in user and kernel mode.
     pub cpu_ticks: u64,
+    /// Clock ticks of its children that have ended and were waited for, and of theirs.
+    pub children_ticks: u64,
     /// Threads.
     pub threads: u64,
     /// In clock ticks since boot.
@@ -80,6 +82,7 @@ fn parse(text: &str) -> Option<ProcStat> {
         pgrp: field(5)?.parse::<i32>().ok()?.try_into().unwrap_or(0),
         session: field(6)?.parse::<i32>().ok()?.try_into().unwrap_or(0),
         cpu_ticks: number(14)?.saturating_add(number(15)?),
+        children_ticks: number(16)?.saturating_add(number(17)?),
         threads: number(20)?,
         start_time: number(22)?,
         rss_pages: number(24)?,

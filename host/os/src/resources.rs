@@ -40,11 +40,17 @@ pub fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()
 }
 
+/// Bytes of a page of memory, the unit of some counts in `/proc`.
+#[must_use]
+pub fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
 /// What a process uses; none when there is no such process.
 #[must_use]
 pub fn resources(pid: u32) -> Option<Resources> {
     let stat = stat(pid)?;
-    let page = rustix::param::page_size() as u64;
+    let page = page_bytes();
     Some(Resources {
         cpu_ticks: stat.cpu_ticks,
         rss_bytes: stat.rss_pages.saturating_mul(page),

@@ -61,6 +61,7 @@ mod tests {
             pgrp: pid,
             session: pid,
             cpu_ticks: 0,
+            children_ticks: 0,
             threads: 1,
             start_time: 0,
             rss_pages: 0,

@@ -55,6 +55,12 @@ pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
+/// The group this process acts as.
+#[must_use]
+pub fn effective_gid() -> u32 {
+    Gid::effective().as_raw()
+}
+
 /// Whether it acts as root.
 #[must_use]
 pub fn is_root() -> bool {

@@ -15,6 +15,7 @@ use grace_os::notify::NotifySocket;
 use grace_os::{pidfd, process, tree};
 use grace_plan::restart::{Action, Event, Found, Machine, Policy};
 
+use crate::confine::{InGroup, group_name};
 use crate::core::{Core, Message};
 use crate::deaths::Dead;
 use crate::launch;
@@ -57,6 +58,7 @@ impl Core {
         let mut actions = Vec::new();
         let adopted = self.take_processes(&marked, &held, &mut actions);
         self.end_strays(&marked);
+        self.sweep_groups();
         self.carry_out(actions);
         if alive && kept.ending && !first {
             self.end_instances(Vec::new());
@@ -307,6 +309,7 @@ impl Core {
         self.link.store(&format!("pidfd:{id}"), &handle);
         if let Some(slot) = self.slots.get_mut(id) {
             let watched = slot.service.heartbeat_ms.is_some();
+            let group = self.confines.home.group(&group_name(id, generation));
             slot.running = Some(Running {
                 process: record.process,
                 handle,
@@ -320,6 +323,7 @@ impl Core {
                 beat_at: watched.then_some(now),
                 late_told: None,
                 cause_by: None,
+                group: (!group.places().is_empty()).then(|| InGroup::new(group)),
             });
         }
         self.hold(id);
@@ -338,6 +342,7 @@ impl Core {
             .link
             .exit_of(record.process.pid, record.started_at)
             .unwrap_or_else(|| process::exit_cause(&record.process, handle));
+        let cause = self.old_cause(id, record.generation, cause);
         let dead = Dead {
             process: record.process,
             generation: record.generation,

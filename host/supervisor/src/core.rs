@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::clients::{Clients, Heard};
+use crate::confine::Confines;
 use crate::error::Error;
 use crate::keeper::wire::Exit;
 use crate::link::Link;
@@ -37,6 +38,9 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// Beats between two looks at the size of Grace's own log.
 const BEATS_A_LOG: u64 = 50;
+
+/// Beats between two looks at the out-of-memory kills in groups; the one at a death counts.
+const BEATS_A_LOOK: u64 = 4;
 
 /// A beat later than this means that nothing was judged for a while.
 const STALL_MS: u64 = 1_000;
@@ -103,6 +107,7 @@ pub(crate) struct Core {
     pub table: Table,
     /// Ends of own children that nobody has asked for yet.
     pub ends: HashMap<u32, ExitCause>,
+    pub confines: Confines,
     pub oom_kills: u64,
     pub oom_at: u64,
     pub beat_at: u64,
@@ -250,6 +255,9 @@ impl Core {
         self.reap();
         self.look_at_instances(now);
         self.look_at_parts(now);
+        if self.beats.is_multiple_of(BEATS_A_LOOK) {
+            self.look_at_groups(now);
+        }
         if self.beats.is_multiple_of(BEATS_A_LOG) {
             crate::log::bound_own(&self.layout.logs().join("grace.log"));
         }

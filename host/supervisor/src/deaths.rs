@@ -12,6 +12,7 @@ use grace_os::wait::WaitStatus;
 use grace_os::{process, wait};
 use grace_plan::restart::Event;
 
+use crate::confine::group_name;
 use crate::core::Core;
 use crate::slot::marker;
 
@@ -21,11 +22,11 @@ const CAUSE_MS: u64 = 100;
 
 /// How long the end of descendants is waited for. Only one that hangs in the kernel takes
 /// longer than a moment, and the loop stands still meanwhile.
-const LEFTOVERS: Duration = Duration::from_millis(500);
+pub(crate) const LEFTOVERS: Duration = Duration::from_millis(500);
 
 /// A kill by the out-of-memory killer is counted in `/proc/vmstat` before the death is seen;
 /// the last look may have counted it already.
-const OOM_MS: u64 = 1_000;
+pub(crate) const OOM_MS: u64 = 1_000;
 
 /// A process that was an instance's.
 #[derive(Debug)]
@@ -150,7 +151,7 @@ impl Core {
                 return;
             }
         }
-        let cause = self.look_for_oom_in(cause, now);
+        let cause = self.look_for_oom_in(id, cause, now);
         let Some(running) = self.slots.get_mut(id).and_then(|slot| slot.running.take()) else {
             return;
         };
@@ -182,6 +183,8 @@ impl Core {
         };
         self.clients.publish(&death);
         self.end_family(id, generation, &dead.process);
+        let group = self.confines.home.group(&group_name(id, generation));
+        self.confines.bury(&group);
         let output = self.slots.get(id).and_then(|slot| slot.output.as_ref());
         let tail = output.map(crate::log::Output::tail).unwrap_or_default();
         let uptime_ms = now.saturating_sub(dead.started_at);
@@ -253,10 +256,13 @@ impl Core {
         self.oom_kills = kills;
     }
 
-    fn look_for_oom_in(&mut self, cause: ExitCause, now: u64) -> ExitCause {
+    /// A group tells for itself. Without one there is only the machine's count, which another's
+    /// kill raises too.
+    fn look_for_oom_in(&mut self, id: &InstanceId, cause: ExitCause, now: u64) -> ExitCause {
         self.look_for_oom(now);
+        let own = self.oom_in_group(id, now);
         let lately = self.oom_at != 0 && now.saturating_sub(self.oom_at) <= OOM_MS;
-        if cause == ExitCause::Signal(9) && lately {
+        if cause == ExitCause::Signal(9) && own.unwrap_or(lately) {
             ExitCause::Oom
         } else {
             cause

@@ -11,11 +11,13 @@ use grace_model::event::What;
 use grace_model::id::InstanceId;
 use grace_os::leftovers::MARKER;
 use grace_os::notify::NotifySocket;
-use grace_os::spawn::{Child, DEFAULT_PATH, Session, Spawn};
+use grace_os::spawn::{Child, DEFAULT_PATH, Session, Spawn, SpawnError};
 use grace_os::user::{self, User};
 use grace_os::{Signal, clock, fifo, listen, pidfd, port, umask};
 use grace_plan::restart::Event;
+use grace_sandbox::Prepared;
 
+use crate::confine::{self, InGroup};
 use crate::core::{Core, Message};
 use crate::log::Output;
 use crate::slot::{Notify, Running, Slot, marker};
@@ -69,7 +71,7 @@ impl Core {
             subject: subject.clone(),
             port,
         });
-        let child = self.fork(id, generation, &data, user)?;
+        let (child, confined) = self.fork(id, generation, &data, user)?;
         let messages = self.messages.clone();
         let death = Message::Death {
             instance: id.clone(),
@@ -82,10 +84,11 @@ impl Core {
         })?;
         self.link.store(&format!("pidfd:{id}"), &child.handle);
         self.record(What::Spawned {
-            subject,
+            subject: subject.clone(),
             process: child.id.clone(),
             port,
         });
+        self.tell_isolation(subject, confined.report);
         if let Some(slot) = self.slots.get_mut(id) {
             slot.started += 1;
             slot.running = Some(Running {
@@ -100,6 +103,7 @@ impl Core {
                 beat_at: None,
                 late_told: None,
                 cause_by: None,
+                group: confined.group.map(InGroup::new),
             });
         }
         Ok(())
@@ -111,22 +115,59 @@ impl Core {
         generation: u64,
         data: &Path,
         user: Option<User>,
-    ) -> Result<Child, Reason> {
+    ) -> Result<(Child, Prepared), Reason> {
         let Some(slot) = self.slots.get(id) else {
             return Err("there is no such instance".to_owned());
         };
         let service = &slot.service;
-        let fill = |text: &String| {
-            text.replace("{port}", &slot.port.to_string())
-                .replace("{data}", &data.to_string_lossy())
-                .replace("{instance}", id.as_str())
-        };
-        let Some(program) = service.command.first().map(fill) else {
+        let Some(program) = service.command.first().map(|text| fill(text, slot, data)) else {
             return Err(format!("service {} has no command", service.name));
         };
-        let output = fifo::open_writer(&self.layout.fifo(id)).map_err(|e| e.to_string())?;
+        let mut confined = self.prepare(slot, generation, data, &program)?;
+        let mut child = self.start(
+            slot,
+            generation,
+            data,
+            user.clone(),
+            &program,
+            &mut confined,
+        );
+        if let Err(error @ SpawnError::Confine { .. }) = &child
+            && !confined.asked
+        {
+            // Nobody asked for it, so it must not keep an instance from running.
+            let without = confine::bare(error);
+            release(std::mem::replace(&mut confined, without));
+            child = self.start(slot, generation, data, user, &program, &mut confined);
+        }
+        match child {
+            Ok(child) => Ok((child, confined)),
+            Err(error) => {
+                release(confined);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    fn start(
+        &self,
+        slot: &Slot,
+        generation: u64,
+        data: &Path,
+        user: Option<User>,
+        program: &str,
+        confined: &mut Prepared,
+    ) -> Result<Child, SpawnError> {
+        let (id, service) = (&slot.id, &slot.service);
+        let output = fifo::open_writer(&self.layout.fifo(id))?;
         let mut spawn = Spawn::new(program)
-            .args(service.command.iter().skip(1).map(fill))
+            .args(
+                service
+                    .command
+                    .iter()
+                    .skip(1)
+                    .map(|text| fill(text, slot, data)),
+            )
             .dir(&service.work_dir)
             .envs(variables(service, user.as_ref()))
             .env("GRACE_DATA", data)
@@ -135,7 +176,9 @@ impl Core {
             .stderr(output.as_fd())
             .session(Session::New)
             .subreaper(true)
-            .open_files(self.files);
+            .open_files(confined.open_files.unwrap_or(self.files))
+            .no_new_privileges(confined.no_new_privileges)
+            .confine(std::mem::take(&mut confined.confinement));
         if slot.port != 0 {
             spawn = spawn.env("PORT", slot.port.to_string());
         }
@@ -149,12 +192,12 @@ impl Core {
             spawn = spawn.listen_fds([(service.name.as_str(), socket.as_fd())]);
         }
         if let Some(user) = user {
-            spawn = spawn.user(user).no_new_privileges(true);
+            spawn = spawn.user(user);
         }
         let mask = umask::set(USUAL_MASK);
         let child = spawn.start();
         umask::set(mask);
-        child.map_err(|error| error.to_string())
+        child
     }
 
     /// Has the keeper hold what must outlive this process.
@@ -173,6 +216,22 @@ impl Core {
         {
             self.link.store(&format!("fifo:{id}"), &OwnedFd::from(fd));
         }
+    }
+}
+
+/// Fills in what an instance has of its own.
+fn fill(text: &str, slot: &Slot, data: &Path) -> String {
+    text.replace("{port}", &slot.port.to_string())
+        .replace("{data}", &data.to_string_lossy())
+        .replace("{instance}", slot.id.as_str())
+}
+
+/// Removes the group of a process that was not started.
+fn release(confined: Prepared) {
+    if let Some(group) = confined.group
+        && let Err(error) = group.remove()
+    {
+        tracing::warn!(%error, "its group stays");
     }
 }
 

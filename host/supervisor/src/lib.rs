@@ -8,6 +8,7 @@ mod adopt;
 mod carry;
 mod clients;
 mod commands;
+mod confine;
 mod core;
 mod deaths;
 mod error;

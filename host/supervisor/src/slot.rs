@@ -10,6 +10,7 @@ use grace_model::instance::{InstanceView, ProcessId, Role, State};
 use grace_plan::restart::{Machine, Policy};
 use tokio::task::AbortHandle;
 
+use crate::confine::InGroup;
 use crate::log::Output;
 use crate::snapshot::{RunRecord, SlotRecord};
 
@@ -63,6 +64,7 @@ pub(crate) struct Running {
     pub late_told: Option<u64>,
     /// Dead, and its cause is waited for until then.
     pub cause_by: Option<u64>,
+    pub group: Option<InGroup>,
 }
 
 impl Slot {

@@ -22,6 +22,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::clients::{self, Clients};
+use crate::confine::Confines;
 use crate::core::{Core, MESSAGES, Shutdown, wall_ms};
 use crate::deaths::oom_kills;
 use crate::error::Error;
@@ -125,6 +126,7 @@ async fn live(
             proxy,
         },
         ends: HashMap::new(),
+        confines: Confines::new(&host_name(&setup.state_dir), &layout.run()),
         oom_kills: oom_kills(),
         oom_at: 0,
         beat_at: Core::now(),
@@ -296,6 +298,7 @@ impl Core {
             }
             let _ = fs::remove_file(self.layout.run().join(format!("{}.pid", part.name)));
         }
+        self.confines.home.close();
         let path = snapshot::path(&self.layout.run());
         if let Err(error) = snapshot::save(&path, &self.snapshot(true)) {
             tracing::error!(%error, "{} cannot be written", path.display());

@@ -10,6 +10,7 @@
 )]
 
 mod clock;
+mod confine;
 mod deaths;
 mod host;
 mod life;

@@ -146,6 +146,7 @@ pub fn observation(event: &Event) -> Option<Observation> {
         What::Started { .. }
         | What::ProcessRestarted { .. }
         | What::SpawnIntent { .. }
+        | What::Isolated { .. }
         | What::OperationBegun { .. }
         | What::OperationDone { .. }
         | What::Suspects { .. } => return None,

@@ -1,41 +1,30 @@
-//! What instances and the machine use, read from `/proc`. Figures only; what is too much, the
-//! detectors say.
+//! What instances and the machine use. Figures only; what is too much, the detectors say.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use grace_model::event::Subject;
+use grace_model::id::InstanceId;
 use grace_model::instance::InstanceView;
 use grace_model::plugin::{Field, Observation};
+use grace_sandbox::Usages;
 
 use super::convert::{HOST, of_instance};
-
-/// Ticks a second of the times in `/proc`: USER_HZ, 100 on every Linux that Rust runs on.
-const TICKS: u64 = 100;
-/// The kernel counts memory in pages of this size in `/proc/PID/stat`.
-const PAGE: u64 = 4_096;
 
 /// Remembers the last counters, because processor use is a difference.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// By pid and start time.
-    processes: HashMap<(u32, u64), Seen>,
+    /// By instance and generation.
+    instances: HashMap<(InstanceId, u64), Seen>,
+    usages: Usages,
     machine: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     at_ms: u64,
-    ticks: u64,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    ticks: u64,
-    threads: u64,
-    start: u64,
-    rss_pages: u64,
+    cpu_us: u64,
 }
 
 impl Meter {
@@ -49,27 +38,22 @@ impl Meter {
         let mut now_seen = HashMap::new();
         let mut observations = Vec::new();
         for view in instances.iter().filter(|view| view.pid != 0) {
-            let dir = format!("/proc/{}", view.pid);
-            let Some(stat) = fs::read_to_string(format!("{dir}/stat"))
-                .ok()
-                .as_deref()
-                .and_then(stat)
-            else {
+            let group = format!("{}.{}", view.id, view.generation);
+            let Some(used) = self.usages.of(view.pid, &group) else {
                 continue;
             };
-            let key = (view.pid, stat.start);
+            let key = (view.id.clone(), view.generation);
             let seen = Seen {
                 at_ms: steady_ms,
-                ticks: stat.ticks,
+                cpu_us: used.cpu_us,
             };
             let cpu = self
-                .processes
+                .instances
                 .get(&key)
                 .map(|before| permille_of_core(*before, seen));
             now_seen.insert(key, seen);
             // The first look has no difference yet, and a made-up zero helps nobody.
             let Some(cpu_permille) = cpu else { continue };
-            let open_files = fs::read_dir(format!("{dir}/fd")).map_or(0, Iterator::count);
             let subject = Subject {
                 instance: view.id.clone(),
                 service: view.service.clone(),
@@ -77,15 +61,22 @@ impl Meter {
             };
             let fields = vec![
                 Field::new("cpu_permille", cpu_permille),
-                Field::new("rss_bytes", stat.rss_pages.saturating_mul(PAGE)),
-                Field::new("open_files", u64::try_from(open_files).unwrap_or(u64::MAX)),
-                Field::new("threads", stat.threads),
-                // Services have no memory limit yet: 0 says so.
-                Field::new("memory_limit_bytes", 0_u64),
+                Field::new("rss_bytes", used.rss_bytes),
+                Field::new("memory_bytes", used.memory_bytes),
+                // 0 says that there is none.
+                Field::new("memory_limit_bytes", used.memory_limit_bytes.unwrap_or(0)),
+                Field::new("oom_kills", used.oom_kills.unwrap_or(0)),
+                Field::new("open_files", used.open_files.unwrap_or(0)),
+                Field::new("processes", used.processes),
+                Field::new("threads", used.threads),
+                Field::new("threads_limit", used.threads_limit.unwrap_or(0)),
+                Field::new("read_bytes", used.read_bytes),
+                Field::new("written_bytes", used.written_bytes),
             ];
             observations.push(of_instance(at, "instance.resources", &subject, fields));
         }
-        self.processes = now_seen;
+        self.usages.end_round();
+        self.instances = now_seen;
         observations
     }
 
@@ -119,24 +110,8 @@ impl Meter {
 
 fn permille_of_core(before: Seen, now: Seen) -> u64 {
     let ms = now.at_ms.saturating_sub(before.at_ms).max(1);
-    let busy_ms = now
-        .ticks
-        .saturating_sub(before.ticks)
-        .saturating_mul(1_000 / TICKS);
-    busy_ms.saturating_mul(1_000) / ms
-}
-
-/// The name may hold spaces and brackets: fields are counted after the last bracket.
-fn stat(text: &str) -> Option<Stat> {
-    let (_, rest) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    Some(Stat {
-        ticks: number(11)?.saturating_add(number(12)?),
-        threads: number(17)?,
-        start: number(19)?,
-        rss_pages: number(21)?,
-    })
+    // Microseconds a millisecond are thousandths.
+    now.cpu_us.saturating_sub(before.cpu_us) / ms
 }
 
 fn cpu_times(text: &str) -> Option<(u64, u64)> {
@@ -182,20 +157,6 @@ mod tests {
     use grace_model::instance::{Role, State};
 
     use super::*;
-
-    #[test]
-    fn a_process_name_with_brackets_and_spaces_moves_no_field() {
-        let line = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 5 0 900 1000 25 18";
-        assert_eq!(
-            stat(line),
-            Some(Stat {
-                ticks: 42,
-                threads: 5,
-                start: 900,
-                rss_pages: 25
-            })
-        );
-    }
 
     #[test]
     fn the_second_look_at_a_live_process_gives_its_figures() {

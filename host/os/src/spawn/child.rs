@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use super::Session;
+use crate::confine::{self, Prepared};
 use crate::error::OsError;
 use crate::limit::OpenFiles;
 
@@ -52,20 +53,23 @@ pub(super) struct Plan {
     pub(super) subreaper: bool,
     pub(super) no_new_privileges: bool,
     pub(super) open_files: Option<OpenFiles>,
+    pub(super) confinement: Prepared,
+    /// It does all but execute the program.
+    pub(super) trial: bool,
 }
 
 /// What the child was doing when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
 pub(super) enum Step {
-    Files = 1,
-    Session = 2,
-    Subreaper = 3,
-    User = 4,
-    Privileges = 5,
-    Directory = 6,
-    Exec = 7,
-    Limits = 8,
+    Files,
+    Session,
+    Subreaper,
+    User,
+    Privileges,
+    Directory,
+    Exec,
+    Limits,
+    Confine(confine::Step),
 }
 
 impl Step {
@@ -79,6 +83,22 @@ impl Step {
             Step::Directory => "entering its directory",
             Step::Exec => "executing it",
             Step::Limits => "setting its limit of open files",
+            Step::Confine(step) => step.text(),
+        }
+    }
+
+    /// For the pipe to the parent.
+    fn number(self) -> u32 {
+        match self {
+            Step::Files => 1,
+            Step::Session => 2,
+            Step::Subreaper => 3,
+            Step::User => 4,
+            Step::Privileges => 5,
+            Step::Directory => 6,
+            Step::Exec => 7,
+            Step::Limits => 8,
+            Step::Confine(step) => step as u32,
         }
     }
 
@@ -93,7 +113,8 @@ impl Step {
             Step::Limits,
         ]
         .into_iter()
-        .find(|step| *step as u32 == number)
+        .chain(confine::Step::ALL.map(Step::Confine))
+        .find(|step| step.number() == number)
         .unwrap_or(Step::Exec)
     }
 }
@@ -218,7 +239,7 @@ unsafe fn run(plan: &mut Plan, buffers: &mut Buffers, errors: RawFd) -> ! {
         let errno = *libc::__errno_location();
         let mut message = [0_u8; 8];
         let (number, code) = message.split_at_mut(4);
-        number.copy_from_slice(&(step as u32).to_ne_bytes());
+        number.copy_from_slice(&step.number().to_ne_bytes());
         code.copy_from_slice(&errno.to_ne_bytes());
         libc::write(errors, message.as_ptr().cast(), message.len());
         libc::_exit(127)
@@ -233,6 +254,10 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
     // SAFETY: every call below is async-signal-safe and gets numbers, or pointers into
     // `plan` and `buffers`, which live until exec. Nothing allocates: `envp` has its capacity.
     unsafe {
+        let floor = floor(&plan.moves);
+        if let Err(step) = plan.confinement.enter(floor) {
+            return Step::Confine(step);
+        }
         if !place_files(&mut plan.moves, errors) {
             return Step::Files;
         }
@@ -271,6 +296,9 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
         if plan.no_new_privileges && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
             return Step::Privileges;
         }
+        if let Err(step) = plan.confinement.close_in() {
+            return Step::Confine(step);
+        }
         if let Some(dir) = &plan.dir
             && libc::chdir(dir.as_ptr()) < 0
         {
@@ -291,6 +319,9 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
         if parent != buffers.parent && parent != 0 {
             libc::_exit(127);
         }
+        if plan.trial {
+            libc::_exit(0);
+        }
         libc::execve(
             plan.program.as_ptr(),
             buffers.argv.as_ptr(),
@@ -300,11 +331,16 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
     }
 }
 
+/// The first number above all targets.
+fn floor(moves: &[Move]) -> RawFd {
+    let highest = moves.iter().fold(2, |highest, next| highest.max(next.to));
+    highest.saturating_add(1)
+}
+
 /// # Safety
 /// Only in a child right after fork.
 unsafe fn place_files(moves: &mut [Move], errors: &mut RawFd) -> bool {
-    let highest = moves.iter().fold(2, |highest, next| highest.max(next.to));
-    let floor = highest.saturating_add(1);
+    let floor = floor(moves);
     // SAFETY: fcntl, dup2 and close_range take numbers and touch no memory of ours.
     unsafe {
         // First all out of the way, so that no target overwrites a source.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use grace_model::instance::ProcessId;
 
+use crate::confine::{self, Confinement};
 use crate::error::OsError;
 use crate::inherit::FIRST_FD;
 use crate::limit::OpenFiles;
@@ -72,6 +73,16 @@ pub enum SpawnError {
         /// What is wrong.
         what: String,
     },
+    /// It could not be confined as it was to be.
+    #[error("{} could not be confined: {}: {source}", .path.display(), .step.text())]
+    Confine {
+        /// The program.
+        path: PathBuf,
+        /// What was tried.
+        step: confine::Step,
+        /// Why it failed.
+        source: std::io::Error,
+    },
     /// Something else.
     #[error(transparent)]
     Os(#[from] OsError),
@@ -104,6 +115,7 @@ pub struct Spawn<'fd> {
     subreaper: bool,
     no_new_privileges: bool,
     open_files: Option<OpenFiles>,
+    confinement: Confinement,
 }
 
 /// A child that runs its program (or has ended since).
@@ -133,6 +145,7 @@ impl<'fd> Spawn<'fd> {
             subreaper: false,
             no_new_privileges: false,
             open_files: None,
+            confinement: Confinement::default(),
         }
     }
 
@@ -256,6 +269,31 @@ impl<'fd> Spawn<'fd> {
         self
     }
 
+    /// Confines it: all of this or no child.
+    #[must_use]
+    pub fn confine(mut self, by: Confinement) -> Self {
+        self.confinement = by;
+        self
+    }
+
+    /// Does all that [`Self::start`] does short of executing the program, which need not exist.
+    ///
+    /// # Errors
+    /// [`SpawnError`], as the start would have had.
+    pub fn try_out(self) -> Result<(), SpawnError> {
+        let null = open_null()?;
+        let program = PathBuf::from(&self.program);
+        let mut plan = self.plan(&program, null.as_fd())?;
+        plan.trial = true;
+        let pid = child::fork_and_exec(&mut plan).map_err(|failure| match failure {
+            child::Failure::Parent(error) => error.into(),
+            child::Failure::Child { step, source } => self.explain(&program, step, source),
+        })?;
+        // It has closed its pipe and has nothing more to do.
+        let _ = crate::wait::wait_pid(pid);
+        Ok(())
+    }
+
     /// Starts it. Returns when its program runs. A program that is still being written is
     /// tried again for an eighth of a second.
     ///
@@ -367,6 +405,11 @@ impl<'fd> Spawn<'fd> {
             subreaper: self.subreaper,
             no_new_privileges: self.no_new_privileges,
             open_files: self.open_files,
+            confinement: self
+                .confinement
+                .prepare()
+                .map_err(|path| bad(format!("{path:?} has a zero byte inside")))?,
+            trial: false,
         })
     }
 
@@ -401,6 +444,7 @@ impl<'fd> Spawn<'fd> {
                 dir: self.dir.clone().unwrap_or_default(),
                 source,
             },
+            (child::Step::Confine(step), _) => SpawnError::Confine { path, step, source },
             _ => SpawnError::Step {
                 path,
                 step: step.text(),

@@ -1,0 +1,12 @@
+//! Isolation as a policy over `os`: what this machine gives, what is put on a process, what was
+//! really done, and cleaning up. It starts no process but its own trials and knows no fleet.
+
+mod apply;
+mod home;
+mod machine;
+mod usage;
+
+pub use apply::{Prepared, Refused, Target, prepare};
+pub use home::Home;
+pub use machine::{Machine, Primitive};
+pub use usage::{Usage, Usages};
