@@ -12,6 +12,13 @@ pub trait Clock: Send + Sync {
     fn wall_ms(&self) -> TimestampMs;
     /// Milliseconds since the machine was started.
     fn steady_ms(&self) -> u64;
+    /// Which start of the machine the steady time counts from; empty when it is not known.
+    fn boot(&self) -> String {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
 }
 
 /// The machine's clocks.

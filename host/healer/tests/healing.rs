@@ -3,11 +3,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use grace_healer::Clock;
 use grace_model::incident::IncidentState as S;
 use grace_model::instance::State;
-use grace_model::port::PlaybookRun;
+use support::clock::MovedClock;
 use support::plugins::restart;
 use support::{Scene, until};
 
@@ -182,6 +183,40 @@ fn what_comes_back_soon_is_the_same_incident_and_a_cooldown_holds_its_playbook()
         i.target == "shop-2" && i.recurrences == 1
     });
     assert_eq!(scene.supervisor.effects().len(), 2);
+}
+
+#[test]
+fn a_wall_clock_that_jumps_ends_no_cooldown_while_the_healer_is_away() {
+    let mut scene = Scene::new();
+    let clock = Arc::new(MovedClock::new());
+    scene.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    scene.plugins.usual();
+    scene.playbook("restart.yaml", &format!("{RESTART}cooldown: 1h\n"));
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    healer.becomes("inc-1", S::Resolved);
+    drop(healer);
+    clock.wall.fetch_add(86_400_000, Ordering::Relaxed);
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    let held = |i: &grace_model::incident::Incident| i.target == "shop-1" && i.state == S::Open;
+    healer.incident("it came back", held);
+    // Another incident is healed meanwhile, so the loop did look at this one.
+    scene.dies("shop-2", 9);
+    healer.incident("the other", |i| {
+        i.target == "shop-2" && i.state == S::Resolved
+    });
+    healer.incident("it is still held", held);
+    assert_eq!(scene.supervisor.effects().len(), 2);
+    drop(healer);
+    // The machine was started again just now: what the wall says is all that is known.
+    clock.boots.fetch_add(1, Ordering::Relaxed);
+    let since_start = i64::try_from(clock.steady_ms()).unwrap();
+    clock.steady.fetch_sub(since_start, Ordering::Relaxed);
+    let healer = scene.start();
+    scene.dies("shop-1", 9);
+    until("it is healed", || scene.supervisor.effects().len() == 3);
+    drop(healer);
 }
 
 #[test]
@@ -377,103 +412,6 @@ fn a_supervisor_that_dies_after_the_effect_is_asked_again_under_the_same_id() {
     healer.becomes("inc-1", S::Resolved);
     assert_eq!(scene.supervisor.asked(), ["inc-1/1/restart/1/0"; 3]);
     assert_eq!(scene.supervisor.effects().len(), 1);
-}
-
-#[test]
-fn a_playbook_by_hand_tells_what_it_would_do_and_does_it() {
-    let scene = Scene::new();
-    scene.plugins.usual();
-    scene.playbook("restart.yaml", RESTART);
-    let healer = scene.start();
-    until("the fleet is known", || healer.views.fleet().is_some());
-    let run = healer
-        .views
-        .run_playbook("restart", "shop-2", true)
-        .unwrap();
-    let PlaybookRun::Plan { lines } = run else {
-        panic!("{run:?}")
-    };
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("fleet.restart on shop-2")),
-        "{lines:?}"
-    );
-    assert!(scene.supervisor.asked().is_empty());
-    assert!(healer.views.incidents().is_empty());
-    let run = healer
-        .views
-        .run_playbook("restart", "shop-2", false)
-        .unwrap();
-    let PlaybookRun::Started { incident } = run else {
-        panic!("{run:?}")
-    };
-    healer.becomes(&incident, S::Resolved);
-    assert_eq!(scene.supervisor.effects().len(), 1);
-    let error = healer
-        .views
-        .run_playbook("restart", "shop-9", false)
-        .unwrap_err();
-    assert!(error.contains("shop-9"), "{error}");
-    assert!(
-        healer
-            .views
-            .run_playbook("restrat", "shop-1", false)
-            .is_err()
-    );
-}
-
-#[test]
-fn of_many_who_start_a_playbook_by_hand_at_once_one_gets_the_target() {
-    let scene = Scene::new();
-    scene.plugins.usual();
-    let at_work = Arc::new(AtomicUsize::new(0));
-    let most = Arc::new(AtomicUsize::new(0));
-    let (now, seen) = (Arc::clone(&at_work), Arc::clone(&most));
-    scene
-        .plugins
-        .action("fleet.restart", true, move |call, port| {
-            seen.fetch_max(now.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            let done = restart(call, port);
-            now.fetch_sub(1, Ordering::AcqRel);
-            done
-        });
-    scene.playbook("restart.yaml", RESTART);
-    let healer = scene.start();
-    until("the fleet is known", || healer.views.fleet().is_some());
-    let started: usize = std::thread::scope(|scope| {
-        // A service holds its instances, and they it.
-        let threads: Vec<_> = ["shop-1", "shop"]
-            .into_iter()
-            .cycle()
-            .take(16)
-            .map(|target| {
-                let views = &healer.views;
-                scope.spawn(move || views.run_playbook("restart", target, false))
-            })
-            .collect();
-        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
-        answers
-            .map(|answer| match answer {
-                Ok(_) => 1,
-                Err(why) => {
-                    assert!(why.contains("is being healed for inc-"), "{why}");
-                    0
-                }
-            })
-            .sum()
-    });
-    until("all are over", || {
-        healer.views.incidents().iter().all(|i| i.state.at_rest())
-    });
-    assert!(started >= 1);
-    assert_eq!(most.load(Ordering::Acquire), 1, "two runs held one target");
-    assert_eq!(
-        healer.views.incidents().len(),
-        started,
-        "no incident of a refused run"
-    );
 }
 
 #[test]

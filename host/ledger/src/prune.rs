@@ -85,7 +85,8 @@ impl Tx<'_> {
         })
     }
 
-    /// Drops numbers put under keys that begin so and are below `floor`.
+    /// Drops what was put under keys that begin so, when it is a number below `floor`, or a list that
+    /// begins with one.
     ///
     /// # Errors
     /// [`crate::LedgerError`].
@@ -93,7 +94,7 @@ impl Tx<'_> {
         self.with(|c| {
             c.prepare_cached(
                 "DELETE FROM memory WHERE substr(key, 1, length(?1)) = ?1
-                 AND CAST(json AS INTEGER) < ?2",
+                 AND CAST(ltrim(json, '[') AS INTEGER) < ?2",
             )?
             .execute((prefix, i64::try_from(floor).unwrap_or(i64::MAX)))?;
             Ok(())

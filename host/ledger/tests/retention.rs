@@ -109,6 +109,8 @@ fn what_was_put_under_keys_is_forgotten_by_prefix_and_age() {
             tx.put("op:inc-11/1/a", &1)?;
             tx.put("cooldown:a", &5)?;
             tx.put("cooldown:b", &50)?;
+            tx.put("cooldown:c", &(5, 70, "boot"))?;
+            tx.put("cooldown:d", &(50, 7, "boot"))?;
             tx.forget("op:inc-1/")?;
             tx.forget_below("cooldown:", 10)
         })
@@ -117,6 +119,11 @@ fn what_was_put_under_keys_is_forgotten_by_prefix_and_age() {
     assert_eq!(
         ["op:inc-1/1/a", "op:inc-11/1/a", "cooldown:a", "cooldown:b"].map(has),
         [false, true, false, true]
+    );
+    assert_eq!(
+        ["cooldown:c", "cooldown:d"].map(has),
+        [false, true],
+        "a list goes by its first number"
     );
 }
 

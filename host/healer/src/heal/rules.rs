@@ -248,7 +248,8 @@ fn freed_since<'f>(facts: &Facts<'f>, target: &str, seen_ms: u64) -> Option<&'f 
         .max_by_key(|freed| freed.at_ms)
 }
 
-/// What every key of a cooldown begins with. Its value is a time by the wall.
+/// What every key of a cooldown begins with. Its value is when the run ended: by the wall, by the
+/// steady clock, and since which start of the machine that one counts.
 pub const COOLDOWN: &str = "cooldown:";
 
 /// Where the ledger remembers when a playbook last ended for a signature and target.

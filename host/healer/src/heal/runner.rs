@@ -219,6 +219,7 @@ impl Runner {
     /// Answers with the run that follows, when another playbook is to be tried.
     fn journal_end(&self, run: &Run, end: &End) -> Result<Option<Run>> {
         let steady = self.reach.clock.steady_ms();
+        let boot = self.reach.clock.boot();
         let next = self.reach.desk.change(|draft| {
             notes(draft, run)?;
             let duration_ms = steady.saturating_sub(run.begun_ms);
@@ -227,7 +228,7 @@ impl Runner {
             draft.entry("run-ended", &run.incident, &body)?;
             put(draft, run, true)?;
             let wall = draft.wall();
-            draft.tx().put(&cooldown_key(run), &wall)?;
+            draft.tx().put(&cooldown_key(run), &(wall, steady, &boot))?;
             match end {
                 End::Succeeded => {
                     // A run whose last check was skipped by its own condition passes through too.

@@ -9,6 +9,8 @@ pub struct MovedClock {
     machine: MachineClock,
     pub wall: AtomicI64,
     pub steady: AtomicI64,
+    /// How often the machine was started.
+    pub boots: AtomicI64,
 }
 
 impl MovedClock {
@@ -17,6 +19,7 @@ impl MovedClock {
             machine: MachineClock::new(),
             wall: AtomicI64::new(0),
             steady: AtomicI64::new(0),
+            boots: AtomicI64::new(1),
         }
     }
 }
@@ -69,5 +72,8 @@ impl Clock for MovedClock {
         self.machine
             .steady_ms()
             .saturating_add_signed(self.steady.load(Ordering::Relaxed))
+    }
+    fn boot(&self) -> String {
+        self.boots.load(Ordering::Relaxed).to_string()
     }
 }

@@ -16,6 +16,7 @@ use grace_model::plugin::{Field, Value};
 use grace_model::port::{PlaybookView, PluginHost};
 use grace_plan::playbook::{Case, Chosen, Scope, arguments, choose};
 use grace_plan::run::{End, Run, Stage};
+use serde::Deserialize;
 
 use super::Reach;
 use super::rules::{Choice, cooldown_key, cooldown_key_of};
@@ -33,7 +34,7 @@ pub struct Shelf {
     books: RwLock<Books>,
     /// Runs that ended well and badly.
     counts: Mutex<HashMap<PlaybookId, (u64, u64)>>,
-    /// When a playbook last ended, by the steady clock.
+    /// When a playbook last ended, [`counted`].
     ended: Mutex<HashMap<String, u64>>,
 }
 
@@ -160,17 +161,18 @@ impl Shelf {
                 .collect()
         };
         let (wall, steady) = (reach.clock.wall_ms(), reach.clock.steady_ms());
+        let boot = reach.clock.boot();
         let service = reach.service_of(&incident.target);
         let case = Case {
             finding: &incident.finding,
             service: Some(&service),
             incident: &incident.id,
             signature: &incident.signature,
-            now: steady,
+            now: counted(steady),
         };
         let history = |id: &PlaybookId, signature: &str, target: &str| {
             let key = cooldown_key_of(id.as_str(), signature, target);
-            self.last_end(&key, reach.desk.ledger(), wall, steady)
+            self.last_end(&key, reach.desk.ledger(), wall, steady, &boot)
         };
         let choice = choose(&case, &playbooks, &history);
         let reason_of = |id: &PlaybookId| {
@@ -214,15 +216,22 @@ impl Shelf {
         }
     }
 
-    /// The steady time of the last end. What an earlier process wrote is known by the wall
-    /// clock only; from its first use here on it is measured steadily.
-    fn last_end(&self, key: &str, ledger: &Ledger, wall: u64, steady: u64) -> Option<u64> {
+    /// The time of the last end, [`counted`]. What was written before the machine was started again is
+    /// known by the wall clock only; from its first use here on it is measured steadily.
+    fn last_end(
+        &self,
+        key: &str,
+        ledger: &Ledger,
+        wall: u64,
+        steady: u64,
+        boot: &str,
+    ) -> Option<u64> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = ended.get(key) {
             return Some(*at);
         }
-        let stored = ledger.get(key).ok().flatten()?.as_u64()?;
-        let at = steady.saturating_sub(wall.saturating_sub(stored));
+        let stored: Ended = serde_json::from_value(ledger.get(key).ok().flatten()?).ok()?;
+        let at = stored.steady(wall, steady, boot);
         ended.insert(key.to_owned(), at);
         bound(&mut ended);
         Some(at)
@@ -238,7 +247,7 @@ impl Shelf {
             count.1 += 1;
         }
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.insert(cooldown_key(run), steady_ms);
+        ended.insert(cooldown_key(run), counted(steady_ms));
         bound(&mut ended);
     }
 
@@ -264,6 +273,34 @@ impl Shelf {
             (name.clone(), value)
         });
         arguments(&literal.collect(), &Scope::new(), info).map_err(|e| e.to_string())
+    }
+}
+
+/// A steady time, counted from long before the machine was started: what ended before that has a time
+/// too.
+fn counted(steady_ms: u64) -> u64 {
+    steady_ms.saturating_add(1 << 60)
+}
+
+/// When a run ended, as the ledger has it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ended {
+    /// By the wall, by the steady clock, and since which start of the machine that one counts.
+    Now(u64, u64, String),
+    /// By the wall only, as ledgers have it that an earlier Grace began.
+    Wall(u64),
+}
+
+impl Ended {
+    /// By the steady clock of this start of the machine, [`counted`].
+    fn steady(&self, wall: u64, steady: u64, boot: &str) -> u64 {
+        match self {
+            Self::Now(_, at, of) if of == boot && !boot.is_empty() => counted(*at),
+            Self::Now(at, ..) | Self::Wall(at) => {
+                counted(steady).saturating_sub(wall.saturating_sub(*at))
+            }
+        }
     }
 }
 
