@@ -60,6 +60,7 @@ impl Machine {
                 Ask::Restart(_) => {
                     self.hold = Hold::Free;
                     self.charge = None;
+                    self.owed = None;
                     self.current = Some(Pending { op, ask });
                     out.push(Action::Planned {
                         by: RestartBy::Operation,
@@ -180,6 +181,17 @@ impl Machine {
             }
             Hold::Paused => self.hold = Hold::Free,
             Hold::Free | Hold::Draining(None) | Hold::Quarantined => {}
+        }
+    }
+
+    /// A process ends for another reason than the operation in hand.
+    pub(super) fn end_of_other(&mut self, reason: &str, out: &mut Vec<Action>) {
+        let restarts = self
+            .current
+            .as_ref()
+            .is_some_and(|pending| matches!(pending.ask, Ask::Restart(_)));
+        if !restarts {
+            self.time_out(reason, out);
         }
     }
 

@@ -33,10 +33,59 @@ impl Machine {
         }
     }
 
+    pub(super) fn fence(&mut self, now: u64, out: &mut Vec<Action>) {
+        let Phase::Up(up) = &self.phase else { return };
+        let next = match &up.ending {
+            // Graceful so far: from now on it gets no more time.
+            Some(ending) if matches!(ending.step, EndStep::Kill { .. }) => return,
+            Some(Ending {
+                step:
+                    EndStep::Traffic {
+                        mode: StopMode::Kill,
+                        ..
+                    },
+                ..
+            }) => return,
+            Some(ending) => ending.next,
+            None => Next::Reflex,
+        };
+        if next == Next::Reflex {
+            self.reason = format!("fenced: {}", up.told_reason());
+        }
+        self.end(StopMode::Kill, next, now, out);
+    }
+
+    pub(super) fn renew(&mut self, now: u64, out: &mut Vec<Action>) {
+        self.owed = None;
+        self.charge = None;
+        self.backoff_ms = self.policy.restart.backoff_min_ms;
+        match &mut self.phase {
+            Phase::Down { .. } => {
+                self.hold = Hold::Free;
+                out.push(Action::Planned {
+                    by: RestartBy::Operation,
+                    delay_ms: 0,
+                });
+                self.spawn(out);
+            }
+            Phase::Spawning => {}
+            Phase::Up(up) => match &mut up.ending {
+                Some(ending) => ending.next = Next::Restart,
+                None => {
+                    self.reason = "replaced by another version".to_owned();
+                    self.end(StopMode::Graceful, Next::Restart, now, out);
+                }
+            },
+        }
+    }
+
     pub(super) fn retire(&mut self, mode: StopMode, now: u64, out: &mut Vec<Action>) {
         self.refuse_waiting("the instance is being stopped", out);
         self.reason = "stopped on purpose".to_owned();
-        self.charge = None;
+        let charge = self.charge.take();
+        if self.policy.led {
+            self.owed = self.owed.or(charge);
+        }
         match &mut self.phase {
             Phase::Down { .. } => {
                 self.phase = Phase::Down {
@@ -140,7 +189,8 @@ impl Machine {
     }
 
     /// Whether its death was waited for in vain.
-    pub(super) fn is_stuck(&self) -> bool {
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
         matches!(&self.phase, Phase::Up(up) if up.ending.as_ref()
             .is_some_and(|e| e.step == EndStep::Kill { until: None }))
     }
@@ -163,6 +213,7 @@ impl Machine {
             }
             Some(Next::Restart) => {
                 self.hold = Hold::Free;
+                self.end_of_other("its process was replaced", out);
                 out.push(Action::Planned {
                     by: RestartBy::Operation,
                     delay_ms: 0,
@@ -204,10 +255,10 @@ impl Machine {
         }
     }
 
-    /// Plans a restart within the budget, or gives up.
+    /// What follows a death that nobody asked for.
     pub(super) fn reflex(&mut self, charge: Charge, reason: &str, now: u64, out: &mut Vec<Action>) {
-        let restart = self.policy.restart.clone();
-        if !restart.reflex {
+        self.deaths = self.deaths.saturating_add(1);
+        if !self.policy.restart.reflex {
             self.phase = Phase::Down {
                 retry_at: None,
                 failed: true,
@@ -215,6 +266,27 @@ impl Machine {
             self.reason = format!("{reason}; the reflex is off");
             return;
         }
+        if self.policy.led {
+            self.phase = Phase::Down {
+                retry_at: None,
+                failed: false,
+            };
+            reason.clone_into(&mut self.reason);
+            self.owed = Some(charge);
+            return;
+        }
+        self.plan_restart(charge, reason, now, out);
+    }
+
+    /// Plans a restart within the budget, or gives up.
+    pub(super) fn plan_restart(
+        &mut self,
+        charge: Charge,
+        reason: &str,
+        now: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let restart = self.policy.restart.clone();
         let (budget, max, delay_ms) = match charge {
             Charge::External => (&self.external, restart.external_max, 0),
             Charge::Own => (&self.own, restart.own_max, self.backoff_ms),

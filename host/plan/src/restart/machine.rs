@@ -26,6 +26,8 @@ impl Machine {
             external: Budget::default(),
             own: Budget::default(),
             charge: None,
+            owed: None,
+            deaths: 0,
             current: None,
             waiting: VecDeque::new(),
             reason: String::new(),
@@ -65,6 +67,24 @@ impl Machine {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         matches!(&self.phase, Phase::Up(up) if up.ending.is_some())
+    }
+
+    /// Whether an operation keeps it from traffic.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !matches!(self.hold, Hold::Free)
+    }
+
+    /// Whether its process died and the budget has still to pay for the next one.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.owed.is_some() || self.charge.is_some()
+    }
+
+    /// Deaths and failed starts that nobody asked for, ever.
+    #[must_use]
+    pub fn deaths(&self) -> u32 {
+        self.deaths
     }
 
     /// Whether SIGSTOP was Grace's own doing.
@@ -148,8 +168,10 @@ impl Machine {
     pub fn step(&mut self, event: Event, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
-            Event::Start => self.start(&mut out),
+            Event::Start => self.start(now, &mut out),
             Event::Retire(mode) => self.retire(mode, now, &mut out),
+            Event::Fence => self.fence(now, &mut out),
+            Event::Renew => self.renew(now, &mut out),
             Event::Spawned => self.spawned(now, &mut out),
             Event::SpawnFailed { reason } => self.spawn_failed(reason, now, &mut out),
             Event::Health {
@@ -241,13 +263,19 @@ impl Machine {
     }
 
     /// A planned restart keeps its time, and what was given up stays so until an operation.
-    fn start(&mut self, out: &mut Vec<Action>) {
+    fn start(&mut self, now: u64, out: &mut Vec<Action>) {
         self.retired = None;
         match &mut self.phase {
             Phase::Down {
                 retry_at: None,
                 failed: false,
-            } => self.spawn(out),
+            } => match self.owed.take() {
+                Some(charge) => {
+                    let reason = self.reason.clone();
+                    self.plan_restart(charge, &reason, now, out);
+                }
+                None => self.spawn(out),
+            },
             Phase::Down { .. } | Phase::Spawning => {}
             Phase::Up(up) => {
                 if let Some(ending) = up.ending.as_mut().filter(|e| e.next == Next::Rest) {
@@ -382,6 +410,14 @@ impl Machine {
 impl Up {
     pub(super) fn in_health(&self) -> bool {
         self.ready && !self.stopped && !self.late
+    }
+
+    /// Why it is unhealthy.
+    pub(super) fn told_reason(&self) -> &str {
+        match self.reason() {
+            "" => "asked for",
+            reason => reason,
+        }
     }
 
     fn reason(&self) -> &str {

@@ -51,6 +51,10 @@ pub struct Policy {
     pub stop_timeout_ms: u64,
     /// Time that a drain waits.
     pub drain_timeout_ms: u64,
+    /// A fleet of roles decides whether a dead process is followed by another; the budget still
+    /// decides when.
+    #[serde(default)]
+    pub led: bool,
 }
 
 impl Policy {
@@ -63,6 +67,7 @@ impl Policy {
             start_timeout_ms: service.start_timeout_ms,
             stop_timeout_ms: service.stop_timeout_ms,
             drain_timeout_ms: service.drain_timeout_ms,
+            led: false,
         }
     }
 }
@@ -92,6 +97,12 @@ pub enum Event {
     Start,
     /// It is not wanted any more.
     Retire(StopMode),
+    /// It must never answer again: the proxy closes its connections, then SIGKILL. Counts as a
+    /// death of its own.
+    Fence,
+    /// Its service has another version: end the process and start one of that. No restart of
+    /// the reflex, so no budget pays for it.
+    Renew,
     /// The process that was asked for runs.
     Spawned,
     /// It could not be started.
@@ -318,6 +329,12 @@ pub struct Machine {
     backoff_ms: u64,
     /// The restart that is planned counts in this budget.
     charge: Option<Charge>,
+    /// A led process died of this; the budget pays when it is wanted again.
+    #[serde(default)]
+    owed: Option<Charge>,
+    /// Deaths and failed starts that nobody asked for, ever.
+    #[serde(default)]
+    deaths: u32,
     current: Option<Pending>,
     waiting: VecDeque<Pending>,
     /// Why there is no process, or the last thing that went wrong.

@@ -25,6 +25,7 @@ fn policy() -> Policy {
         start_timeout_ms: 1_000,
         stop_timeout_ms: 500,
         drain_timeout_ms: 300,
+        led: false,
     }
 }
 
