@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// One service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -44,8 +44,15 @@ pub struct Service {
     pub listen: Option<SocketAddr>,
     /// How an instance gets its socket.
     pub socket: Socket,
-    /// How many instances.
+    /// How many instances, of all roles.
     pub instances: u32,
+    /// How many of each role. None: all are active.
+    #[serde(default)]
+    pub roles: Option<Roles>,
+    /// Time of one step of the ramp by which a returning instance gets its share of the traffic
+    /// back (10, 25, 50, 100 %). 0: all of it at once.
+    #[serde(default)]
+    pub ramp_step_ms: u64,
     /// How readiness and health are told.
     pub ready: Ready,
     /// Time from start to ready before a start counts as failed.
@@ -134,6 +141,17 @@ pub enum ProxyVersion {
     V1,
     /// Binary.
     V2,
+}
+
+/// How many instances of each role a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roles {
+    /// That take traffic; never more than so many may answer at once.
+    pub active: u32,
+    /// Running standbys.
+    pub hot: u32,
+    /// Prepared, not running.
+    pub warm: u32,
 }
 
 /// How an instance gets its listening socket.
@@ -400,6 +418,8 @@ impl Service {
             listen: None,
             socket: Socket::Port,
             instances: 1,
+            roles: None,
+            ramp_step_ms: 0,
             ready: Ready::Tcp,
             start_timeout_ms: 30_000,
             stop_timeout_ms: 10_000,

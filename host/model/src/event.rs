@@ -131,6 +131,19 @@ pub enum What {
         /// What came of it.
         outcome: Outcome,
     },
+    /// The fleet of a service did something that people may want to know: a promotion, a
+    /// fence, a ramp that was broken off, a rollout's steps.
+    Fleet {
+        /// Of which service.
+        service: ServiceName,
+        /// The instance it is about, if it is about one.
+        instance: Option<InstanceId>,
+        /// `promoted`, `demoted`, `refilled`, `fencing`, `fenced-at-proxy-only`, `no-standby`,
+        /// `gave-up`, `ramp-aborted`, `rollout`.
+        kind: String,
+        /// The same for a person.
+        text: String,
+    },
     /// The state of an instance's process as the kernel tells it, when it changes and, while
     /// stopped, every probe interval.
     ProcessState {
@@ -257,6 +270,7 @@ impl What {
             | What::Suspects { subject, .. } => Some(subject),
             What::Started { .. }
             | What::ProcessRestarted { .. }
+            | What::Fleet { .. }
             | What::OperationBegun { .. }
             | What::OperationDone { .. }
             | What::Stalled { .. } => None,

@@ -18,6 +18,19 @@ pub enum Role {
     Sandbox,
 }
 
+impl Role {
+    /// The word for it, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Active => "active",
+            Role::Hot => "hot",
+            Role::Warm => "warm",
+            Role::Sandbox => "sandbox",
+        }
+    }
+}
+
 /// Where an instance is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -52,6 +52,25 @@ pub enum Request {
         instance: InstanceId,
         /// Which process of it.
         generation: u64,
+        /// The table's number of this leave.
+        #[serde(default)]
+        leave: u64,
+    },
+    /// From the proxy: what an instance's traffic was in the last window. It judges ramps and
+    /// new versions.
+    Traffic {
+        /// Which instance.
+        instance: InstanceId,
+        /// Which process of it.
+        generation: u64,
+        /// Requests given to it.
+        requests: u64,
+        /// Answers of 500 and above, and requests never answered.
+        errors: u64,
+        /// 99th percentile of the time to the first byte, in microseconds.
+        p99_us: u64,
+        /// In flight at the end of the window.
+        inflight: u64,
     },
     /// End everything: instances gracefully, then the proxy, the healer, the keeper and the
     /// supervisor itself. Answered by `Reply` just before the end.
@@ -158,6 +177,10 @@ pub struct TableInstance {
     pub fenced: bool,
     /// Share in 1/10,000.
     pub weight: u32,
+    /// Rises with every time that it was taken from the traffic; given back with `Drained`, so
+    /// that a late word about an earlier time is known as one.
+    #[serde(default)]
+    pub leave: u64,
 }
 
 /// All that the supervisor knows.

@@ -311,8 +311,36 @@ impl Control {
         let window = self.windows.take(length);
         self.compare(&window, now);
         for event in window {
+            self.tell_traffic(&event);
             self.record.write(event);
         }
+    }
+
+    /// Tells the supervisor of a window; one that does not fit into the line now is missed.
+    fn tell_traffic(&self, event: &What) {
+        let (
+            Some(link),
+            What::Traffic {
+                subject,
+                requests,
+                errors,
+                unanswered,
+                p99_us,
+                inflight,
+                ..
+            },
+        ) = (&self.link, event)
+        else {
+            return;
+        };
+        let _ = link.try_send(Request::Traffic {
+            instance: subject.instance.clone(),
+            generation: subject.generation,
+            requests: *requests,
+            errors: errors.saturating_add(*unanswered),
+            p99_us: *p99_us,
+            inflight: *inflight,
+        });
     }
 
     fn tell_all(&mut self) {
@@ -353,6 +381,7 @@ impl Control {
                 .try_send(Request::Drained {
                     instance,
                     generation,
+                    leave: leave.number,
                 })
                 .is_ok();
         }

@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) state: State,
     pub(crate) fenced: bool,
     pub(crate) weight: u32,
+    /// The table's number of its last leave.
+    pub(crate) leave: u64,
 }
 
 impl Routes {

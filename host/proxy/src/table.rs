@@ -46,6 +46,7 @@ impl Control {
                     state: instance.state,
                     fenced: instance.fenced,
                     weight: instance.weight,
+                    leave: instance.leave,
                 });
             }
             let front = Arc::new(service.front.clone());
@@ -214,18 +215,25 @@ impl Control {
 
     fn begin_leaves(&mut self, routes: &Routes, epoch: u64) {
         let threads = self.shared.threads.len();
-        let leaving: HashMap<u64, bool> = routes
+        let leaving: HashMap<u64, Option<u64>> = routes
             .services
             .iter()
             .flat_map(|service| &service.targets)
-            .map(|target| (target.end.id, target.leaving()))
+            .map(|target| (target.end.id, target.leaving().then_some(target.leave)))
             .collect();
         for (id, watched) in &mut self.watched {
-            let leaves = leaving.get(id).copied().unwrap_or(false);
-            if !leaves {
+            let Some(number) = leaving.get(id).copied().flatten() else {
                 watched.leave = None;
-            } else if watched.leave.is_none() {
+                continue;
+            };
+            // A leave of another number wants a word of its own.
+            if watched
+                .leave
+                .as_ref()
+                .is_none_or(|leave| leave.number != number)
+            {
                 watched.leave = Some(Leave {
+                    number,
                     epoch,
                     idle: vec![false; threads],
                     told: false,

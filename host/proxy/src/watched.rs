@@ -41,6 +41,8 @@ pub(crate) struct Watched {
 /// The wait for the last request on a leaving endpoint.
 #[derive(Debug)]
 pub(crate) struct Leave {
+    /// The table's number of it.
+    pub(crate) number: u64,
     /// The look at which threads learnt of it.
     pub(crate) epoch: u64,
     /// Which threads have nothing in flight on it since then.

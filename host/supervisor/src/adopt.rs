@@ -18,6 +18,7 @@ use grace_plan::restart::{Action, Event, Found, Machine, Policy};
 use crate::confine::{InGroup, group_name};
 use crate::core::{Core, Message};
 use crate::deaths::Dead;
+use crate::fleets::{self, Squad};
 use crate::launch;
 use crate::slot::{Running, Slot};
 use crate::snapshot::{RunRecord, SlotRecord, Snapshot, WideRecord};
@@ -54,7 +55,7 @@ impl Core {
         for record in kept.slots {
             self.take_slot(record, alive, &mut held);
         }
-        let services: Vec<ServiceName> = self.desired.keys().cloned().collect();
+        let services: Vec<ServiceName> = self.squads.keys().cloned().collect();
         let mut actions = Vec::new();
         let adopted = self.take_processes(&marked, &held, &mut actions);
         self.end_strays(&marked);
@@ -64,7 +65,7 @@ impl Core {
             self.end_instances(Vec::new());
         } else {
             for service in services {
-                self.reach_desired(&service);
+                self.muster(&service);
             }
         }
         self.take_operations(alive, kept.finished);
@@ -113,12 +114,27 @@ impl Core {
     fn take_numbers(&mut self, kept: &Snapshot, alive: bool) {
         for service in &self.config.services {
             let unchanged = kept.configured.get(&service.name) == Some(&service.instances);
-            let wanted = kept
-                .desired
+            let squad = kept
+                .squads
                 .get(&service.name)
                 .filter(|_| alive && unchanged);
-            let wanted = wanted.copied().unwrap_or(service.instances);
-            self.desired.insert(service.name.clone(), wanted);
+            let squad = squad.filter(|squad| squad.fleet.has_roles() == service.roles.is_some());
+            let squad = squad.cloned().map(|mut squad| {
+                squad.fleet.set_policy(fleets::policy(service));
+                squad
+            });
+            let squad = squad.unwrap_or_else(|| {
+                let mut plan = fleets::plan(service);
+                let wanted = kept
+                    .desired
+                    .get(&service.name)
+                    .filter(|_| alive && unchanged);
+                if let Some(wanted) = wanted.filter(|_| service.roles.is_none()) {
+                    plan.active = *wanted;
+                }
+                Squad::new(service, plan)
+            });
+            self.squads.insert(service.name.clone(), squad);
         }
         self.table.version = kept.table_version;
         if alive {
@@ -133,17 +149,21 @@ impl Core {
         }
     }
 
-    fn service(&self, name: &ServiceName) -> Option<Arc<Service>> {
-        let found = self
-            .config
-            .services
-            .iter()
-            .find(|service| service.name == *name);
-        found.cloned().map(Arc::new)
+    /// What an instance runs: its version of its service, else what the configuration says.
+    fn service(&self, id: &InstanceId, name: &ServiceName) -> Option<Arc<Service>> {
+        let of_version = || {
+            let (_, number) = id.split()?;
+            self.squads.get(name)?.definition(number).cloned()
+        };
+        of_version().or_else(|| {
+            let mut services = self.config.services.iter();
+            let found = services.find(|service| service.name == *name);
+            found.cloned().map(Arc::new)
+        })
     }
 
     fn take_slot(&mut self, record: SlotRecord, alive: bool, held: &mut BTreeMap<String, OwnedFd>) {
-        let Some(service) = self.service(&record.service) else {
+        let Some(service) = self.service(&record.id, &record.service) else {
             return;
         };
         let id = record.id.clone();
@@ -251,10 +271,10 @@ impl Core {
                 continue;
             };
             let wanted = self
-                .desired
+                .squads
                 .get(&name)
-                .is_some_and(|wanted| number <= *wanted);
-            let Some(service) = self.service(&name).filter(|_| wanted) else {
+                .is_some_and(|squad| squad.fleet.wants(number));
+            let Some(service) = self.service(&found.id, &name).filter(|_| wanted) else {
                 continue;
             };
             let slot = self
@@ -402,7 +422,11 @@ impl Core {
                     || self
                         .slots
                         .values()
-                        .any(|slot| slot.machine.has_operation(&op));
+                        .any(|slot| slot.machine.has_operation(&op))
+                    || self
+                        .squads
+                        .values()
+                        .any(|squad| squad.fleet.has_operation(&op));
                 if !in_hand {
                     self.begin(op, command);
                 }

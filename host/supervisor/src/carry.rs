@@ -63,7 +63,8 @@ impl Core {
                 .iter()
                 .map(|service| (service.name.clone(), service.instances))
                 .collect(),
-            desired: self.desired.clone(),
+            squads: self.squads.clone(),
+            desired: std::collections::BTreeMap::new(),
             slots: self.slots.values().map(crate::slot::Slot::record).collect(),
             wide: self.wide.clone(),
             finished: self.finished.iter().cloned().collect(),
@@ -175,6 +176,7 @@ impl Core {
             .parts
             .iter()
             .any(|part| part.name == "proxy" && part.pid() != 0);
+        self.look_after_leaves(proxied, proxy_lives);
         for slot in self.slots.values_mut() {
             if !slot.machine.awaits_drained() {
                 slot.drained_at = None;

@@ -1,19 +1,19 @@
 //! What clients ask, and operations: each is journalled before its first effect, and the same
 //! id again has none.
 
-use std::sync::Arc;
-
 use grace_journal::Remembered;
 use grace_model::command::{Command, Outcome, StopMode};
+use grace_model::config::Roles;
 use grace_model::event::What;
 use grace_model::id::{InstanceId, OpId, ServiceName};
 use grace_model::instance::State;
 use grace_model::ipc::{Answer, Request};
+use grace_plan::fleet::{self, Ask as FleetAsk, Plan, Sample};
 use grace_plan::restart::{Ask, Event};
 
 use crate::clients::Heard;
 use crate::core::{Core, Shutdown};
-use crate::slot::Slot;
+use crate::fleets::Told;
 use crate::snapshot::WideRecord;
 
 /// Instances of one service.
@@ -72,10 +72,33 @@ impl Core {
             Request::Drained {
                 instance,
                 generation,
+                leave,
             } => {
+                self.note_fleet(&instance, |number| fleet::Event::Drained {
+                    number,
+                    generation,
+                    leave,
+                });
                 self.events
                     .push_back((instance, Event::Drained { generation }));
             }
+            Request::Traffic {
+                instance,
+                generation,
+                requests,
+                errors,
+                p99_us,
+                inflight,
+            } => self.note_fleet(&instance, |number| fleet::Event::Traffic {
+                number,
+                generation,
+                sample: Sample {
+                    requests,
+                    errors,
+                    p99_us,
+                    inflight,
+                },
+            }),
             Request::Shutdown => self.begin_shutdown(id),
         }
     }
@@ -121,6 +144,20 @@ impl Core {
             Command::Scale {
                 service, instances, ..
             } => self.scale(op, &service, instances),
+            Command::Promote { instance, .. } => match instance.split() {
+                Some((service, number)) => self.ask_fleet(op, &service, FleetAsk::Promote(number)),
+                None => self.refuse(&op, true, &format!("there is no instance {instance}")),
+            },
+            Command::Weights {
+                service, shares, ..
+            } => self.set_weights(op, &service, &shares),
+            Command::Resize { service, roles, .. } => self.resize(op, &service, roles),
+            Command::Rollout {
+                definition,
+                strategy,
+                ..
+            } => self.roll_out(op, *definition, strategy),
+            Command::Rollback { service, .. } => self.ask_fleet(op, &service, FleetAsk::Rollback),
             Command::RestartProcess { process } => self.restart_process(op, process),
         }
     }
@@ -133,7 +170,7 @@ impl Core {
         }
     }
 
-    fn refuse(&mut self, op: &OpId, unknown_target: bool, reason: &str) {
+    pub(crate) fn refuse(&mut self, op: &OpId, unknown_target: bool, reason: &str) {
         let reason = reason.to_owned();
         self.finish(
             op,
@@ -150,52 +187,82 @@ impl Core {
             self.refuse(&op, false, &reason);
             return;
         }
-        let Some(before) = self.desired.get(name).copied() else {
+        let Some(squad) = self.squads.get(name) else {
             self.refuse(&op, true, &format!("there is no service {name}"));
             return;
         };
-        self.desired.insert(name.clone(), instances);
-        let waits = self.reach_desired(name);
+        if squad.fleet.has_roles() {
+            let reason = format!(
+                "service {name} has roles; say how many of each: `grace fleet scale {name} \
+                 --active N --hot N --warm N`"
+            );
+            self.refuse(&op, false, &reason);
+            return;
+        }
+        let before = squad.fleet.plan().active;
+        let numbers =
+            |squad: &crate::fleets::Squad| -> Vec<u32> { squad.fleet.numbers().collect() };
+        let old = numbers(squad);
+        let now = Core::now();
+        let mut told = Told::default();
+        let ask = FleetAsk::Resize(Plan::all_active(instances));
+        let event = fleet::Event::Ask {
+            op: op.clone(),
+            ask,
+        };
+        self.tell_fleet(name, event, now, &mut told);
+        let refused = told
+            .finished
+            .iter()
+            .any(|(_, outcome)| matches!(outcome, Outcome::Refused { .. }));
+        if refused {
+            self.carry_out_told(told);
+            return;
+        }
+        // It is done when every instance that came or goes is there or gone.
+        told.finished.clear();
+        self.carry_out_told(told);
+        let new = self.squads.get(name).map(numbers).unwrap_or_default();
+        let waits = old
+            .iter()
+            .filter(|number| !new.contains(number))
+            .chain(new.iter().filter(|number| !old.contains(number)))
+            .map(|number| InstanceId::of(name, *number))
+            .collect();
         self.wide.push(WideRecord::Scale { op, before, waits });
         self.save();
     }
 
-    /// Makes and retires instances; gives those that it changed.
-    pub(crate) fn reach_desired(&mut self, name: &ServiceName) -> Vec<InstanceId> {
-        let found = self
-            .config
-            .services
-            .iter()
-            .find(|service| service.name == *name);
-        let Some(service) = found.cloned().map(Arc::new) else {
-            return Vec::new();
+    fn resize(&mut self, op: OpId, name: &ServiceName, roles: Roles) {
+        let plan = Plan {
+            active: roles.active,
+            hot: roles.hot,
+            warm: roles.warm,
         };
-        let wanted = self.desired.get(name).copied().unwrap_or(service.instances);
-        let mut changed = Vec::new();
-        for number in 1..=wanted {
-            let id = InstanceId::of(name, number);
-            let slot = self
-                .slots
-                .entry(id.clone())
-                .or_insert_with(|| Slot::new(id.clone(), service.clone()));
-            if slot.machine.state() == State::Stopped || slot.machine.is_ending() {
-                self.events.push_back((id.clone(), Event::Start));
-                changed.push(id);
+        if plan.total() > INSTANCES_MAX {
+            let reason = format!(
+                "{} instances are too many: at most {INSTANCES_MAX}",
+                plan.total()
+            );
+            self.refuse(&op, false, &reason);
+            return;
+        }
+        self.ask_fleet(op, name, FleetAsk::Resize(plan));
+    }
+
+    fn set_weights(&mut self, op: OpId, name: &ServiceName, shares: &[(InstanceId, u32)]) {
+        let mut numbers = Vec::with_capacity(shares.len());
+        for (id, share) in shares {
+            match id.split().filter(|(service, _)| service == name) {
+                Some((_, number)) => numbers.push((number, *share)),
+                None => {
+                    let reason = format!("service {name} has no instance {id}");
+                    self.refuse(&op, true, &reason);
+                    return;
+                }
             }
         }
-        let surplus: Vec<InstanceId> = self
-            .slots
-            .values()
-            .filter(|slot| slot.service.name == *name)
-            .filter(|slot| slot.id.split().is_none_or(|(_, number)| number > wanted))
-            .map(|slot| slot.id.clone())
-            .collect();
-        for id in surplus {
-            self.events
-                .push_back((id.clone(), Event::Retire(StopMode::Graceful)));
-            changed.push(id);
-        }
-        changed
+        self.ask_fleet(op, name, FleetAsk::Weights(numbers));
     }
 
     /// Ends operations on services, and forgets instances that are retired and gone.
@@ -207,7 +274,7 @@ impl Core {
             .slots
             .values()
             .filter(|slot| slot.machine.state() == State::Stopped && slot.running.is_none())
-            .filter(|slot| !self.is_wanted(slot))
+            .filter(|slot| !self.is_wanted(&slot.id))
             .map(|slot| slot.id.clone())
             .collect();
         for id in &gone {
@@ -224,7 +291,7 @@ impl Core {
             // A surplus instance is done when it is gone, a new one when its start was tried.
             let is_done = |id: &InstanceId| {
                 self.slots.get(id).is_none_or(|slot| {
-                    self.is_wanted(slot) && !slot.machine.is_spawning() && !slot.machine.is_ending()
+                    self.is_wanted(id) && !slot.machine.is_spawning() && !slot.machine.is_ending()
                 })
             };
             if waits.iter().all(is_done) {
@@ -243,11 +310,6 @@ impl Core {
         }
         let processes = self.settle_processes();
         !gone.is_empty() || !done.is_empty() || processes
-    }
-
-    fn is_wanted(&self, slot: &Slot) -> bool {
-        let wanted = self.desired.get(&slot.service.name).copied().unwrap_or(0);
-        slot.id.split().is_some_and(|(_, number)| number <= wanted)
     }
 
     fn restart_process(&mut self, op: OpId, process: String) {

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::clients::{Clients, Heard};
 use crate::confine::Confines;
 use crate::error::Error;
+use crate::fleets::{Squad, Told};
 use crate::keeper::wire::Exit;
 use crate::link::Link;
 use crate::parts::Part;
@@ -96,7 +97,10 @@ pub(crate) struct Core {
     pub slots: BTreeMap<InstanceId, Slot>,
     /// Events that wait to be stepped.
     pub events: VecDeque<(InstanceId, Event)>,
-    pub desired: BTreeMap<ServiceName, u32>,
+    /// The services' fleets.
+    pub squads: BTreeMap<ServiceName, Squad>,
+    /// What waits to be told to them.
+    pub fleet_events: VecDeque<(ServiceName, grace_plan::fleet::Event)>,
     pub wide: Vec<WideRecord>,
     pub finished: VecDeque<(OpId, Outcome)>,
     pub listeners: BTreeMap<String, std::os::fd::OwnedFd>,
@@ -177,7 +181,8 @@ impl Core {
         loop {
             let mut actions = Vec::new();
             let now = clock::boot_ms();
-            let mut changed = false;
+            let mut told = Told::default();
+            let mut changed = self.settle_fleets(now, &mut told);
             while let Some((id, event)) = self.events.pop_front() {
                 let Some(slot) = self.slots.get_mut(&id) else {
                     continue;
@@ -190,14 +195,16 @@ impl Core {
                     out.into_iter()
                         .map(|action| (id.clone(), subject.clone(), action)),
                 );
+                changed |= self.show(&id, now, &mut told);
             }
             changed |= self.settle_wide();
-            if changed || !actions.is_empty() {
+            if changed || !actions.is_empty() || !told.is_empty() {
                 self.carry_out(actions);
+                self.carry_out_told(told);
             }
             self.publish();
             self.look_after_drains(now);
-            if self.events.is_empty() {
+            if self.events.is_empty() && self.fleet_events.is_empty() {
                 break;
             }
         }
@@ -211,7 +218,11 @@ impl Core {
             .iter()
             .chain([&self.keeper])
             .filter_map(Part::deadline);
-        let at = slots.chain(parts).min().unwrap_or(u64::MAX);
+        let at = slots
+            .chain(parts)
+            .chain(self.fleets_due())
+            .min()
+            .unwrap_or(u64::MAX);
         Duration::from_millis(at.saturating_sub(now).min(BEAT.as_millis() as u64 * 10))
     }
 
@@ -238,6 +249,7 @@ impl Core {
         for (id, generation) in dead {
             self.instance_died(&id, generation);
         }
+        self.wake_fleets(now);
         self.start_parts(now);
     }
 

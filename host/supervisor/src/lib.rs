@@ -13,6 +13,7 @@ mod core;
 mod deaths;
 mod error;
 mod files;
+mod fleets;
 pub mod keeper;
 mod launch;
 mod link;

@@ -125,6 +125,9 @@ impl Core {
 
     /// A verdict of the proxy.
     pub(crate) fn probed(&mut self, id: &InstanceId, generation: u64, ok: bool, reason: String) {
+        if ok {
+            self.note_fresh(id, generation);
+        }
         if let Some(slot) = self.slots.get(id)
             && matches!(slot.service.ready, Ready::Http(_) | Ready::Tcp)
         {
@@ -137,6 +140,14 @@ impl Core {
                 },
             ));
         }
+    }
+
+    /// Good health was told anew.
+    fn note_fresh(&mut self, id: &InstanceId, generation: u64) {
+        self.note_fleet(id, |number| grace_plan::fleet::Event::Fresh {
+            number,
+            generation,
+        });
     }
 
     /// Whether the kernel says that a process of Grace is stopped.

@@ -109,7 +109,7 @@ impl Slot {
         }
     }
 
-    pub(crate) fn view(&self, weight: u32, now: u64) -> InstanceView {
+    pub(crate) fn view(&self, role: Role, weight: u32, now: u64) -> InstanceView {
         let state = self.machine.state();
         let reason = self.machine.reason();
         let show = state != State::Ready && !reason.is_empty();
@@ -121,7 +121,7 @@ impl Slot {
                 .as_ref()
                 .map_or(0, |running| running.process.pid),
             port: self.port,
-            role: Role::Active,
+            role,
             state,
             weight,
             generation: self.machine.generation(),

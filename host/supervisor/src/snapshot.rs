@@ -12,6 +12,8 @@ use grace_model::instance::ProcessId;
 use grace_plan::restart::Machine;
 use serde::{Deserialize, Serialize};
 
+use crate::fleets::Squad;
+
 /// Everything.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
@@ -22,10 +24,14 @@ pub(crate) struct Snapshot {
     /// A shutdown was begun: whoever reads this goes on with it.
     #[serde(default)]
     pub ending: bool,
-    /// What the configuration said when `desired` was set.
+    /// What the configuration said when the fleets were made.
     pub configured: BTreeMap<ServiceName, u32>,
-    /// Instances wanted.
+    /// Instances wanted, as a supervisor without fleets left it.
+    #[serde(default, skip_serializing)]
     pub desired: BTreeMap<ServiceName, u32>,
+    /// The services' fleets.
+    #[serde(default)]
+    pub squads: BTreeMap<ServiceName, Squad>,
     /// The instances.
     pub slots: Vec<SlotRecord>,
     /// Operations on services and on Grace's processes that are in hand.

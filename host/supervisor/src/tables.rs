@@ -10,12 +10,10 @@ use grace_model::ipc::{
     Answer, FleetStatus, GraceProcess, ServiceView, Table, TableInstance, TableProbe, TableService,
 };
 use grace_model::status::Kernel;
+use grace_plan::fleet::Fleet;
 
 use crate::core::Core;
 use crate::slot::Slot;
-
-/// The shares of a service's ready instances sum to this.
-const WHOLE: u32 = 10_000;
 
 /// While an instance starts everyone waits for it, so it is probed often.
 const START_PROBE_MS: u64 = 25;
@@ -55,9 +53,10 @@ impl Core {
             addr: (slot.port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, slot.port))),
             unix: self.unix_of(slot),
             process: slot.running.as_ref().map(|running| running.process.clone()),
-            state: slot.machine.state(),
-            fenced: slot.machine.fenced(),
+            state: self.shown_state(slot),
+            fenced: slot.machine.fenced() || self.of_fleet(slot, Fleet::is_cut),
             weight: weights.get(&slot.id).copied().unwrap_or(0),
+            leave: self.of_fleet(slot, Fleet::leave),
         });
         TableService {
             name: service.name.clone(),
@@ -77,22 +76,43 @@ impl Core {
         Some(path.into())
     }
 
-    /// Equal shares of the ready ones; what does not divide goes to the first.
+    /// What a fleet says of an instance.
+    fn of_fleet<T: Default>(&self, slot: &Slot, ask: impl Fn(&Fleet, u32) -> T) -> T {
+        let number = slot.id.split().map_or(0, |(_, number)| number);
+        let squad = self.squads.get(&slot.service.name);
+        squad.map_or_else(T::default, |squad| ask(&squad.fleet, number))
+    }
+
+    /// Its state; a fleet that takes it from the traffic has it drained.
+    fn shown_state(&self, slot: &Slot) -> State {
+        let state = slot.machine.state();
+        let serves = matches!(state, State::Ready | State::Degraded);
+        if serves && self.of_fleet(slot, Fleet::is_leaving) {
+            State::Draining
+        } else {
+            state
+        }
+    }
+
+    /// Each instance's share.
     fn weights(&self) -> BTreeMap<InstanceId, u32> {
         let mut all = BTreeMap::new();
-        for service in &self.config.services {
-            let ready: Vec<&InstanceId> = self
-                .of_service(service)
-                .filter(|slot| slot.machine.state() == State::Ready)
-                .map(|slot| &slot.id)
-                .collect();
-            let count = u32::try_from(ready.len()).unwrap_or(u32::MAX).max(1);
-            let (share, rest) = (WHOLE / count, WHOLE % count);
-            for (number, id) in (0..).zip(ready) {
-                all.insert(id.clone(), share + u32::from(number < rest));
+        for (name, squad) in &self.squads {
+            for (number, weight) in squad.fleet.weights() {
+                all.insert(InstanceId::of(name, *number), *weight);
             }
         }
         all
+    }
+
+    /// Instances that are wanted and not only prepared.
+    fn running_wanted(&self, service: &Service) -> u32 {
+        self.squads
+            .get(&service.name)
+            .map_or(service.instances, |squad| {
+                let plan = squad.fleet.plan();
+                plan.active.saturating_add(plan.hot)
+            })
     }
 
     /// All that is known.
@@ -104,7 +124,9 @@ impl Core {
         let slots = services.iter().flat_map(|service| self.of_service(service));
         FleetStatus {
             processes: self.processes(),
-            instances: slots.map(|slot| slot.view(weight(&slot.id), now)).collect(),
+            instances: slots
+                .map(|slot| slot.view(self.role(&slot.id), weight(&slot.id), now))
+                .collect(),
             services: services
                 .iter()
                 .map(|service| self.service_view(service))
@@ -126,11 +148,7 @@ impl Core {
         ServiceView {
             name: service.name.clone(),
             listen: bound.or(service.listen),
-            instances: self
-                .desired
-                .get(&service.name)
-                .copied()
-                .unwrap_or(service.instances),
+            instances: self.running_wanted(service),
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
         }
     }

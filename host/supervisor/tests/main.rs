@@ -16,3 +16,4 @@ mod host;
 mod life;
 mod operations;
 mod output;
+mod roles;

@@ -149,6 +149,7 @@ pub fn observation(event: &Event) -> Option<Observation> {
         | What::Isolated { .. }
         | What::OperationBegun { .. }
         | What::OperationDone { .. }
+        | What::Fleet { .. }
         | What::Suspects { .. } => return None,
     };
     let subject = event.what.subject()?;

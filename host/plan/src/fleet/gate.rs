@@ -59,7 +59,15 @@ impl Fleet {
                         closed: false,
                     }
                 }
-                Gate::Cut { closed: true, .. } if !member.fencing => Gate::Shut,
+                Gate::Cut { closed: true, .. } if !member.fencing && facts.held => Gate::Shut,
+                Gate::Cut { closed: true, .. } if !member.fencing => {
+                    // Nobody holds it any more, and it may go on with what was cut off.
+                    member.fencing = true;
+                    member.asked = true;
+                    out.push(Action::Fence(*number));
+                    changed = true;
+                    continue;
+                }
                 Gate::Cut { closed: true, .. } if facts.stuck => {
                     member.fencing = false;
                     out.push(Action::Report(Report::FencedAtProxyOnly {

@@ -44,6 +44,12 @@ impl Fleet {
         self.plan
     }
 
+    /// Whether there are roles.
+    #[must_use]
+    pub fn has_roles(&self) -> bool {
+        self.policy.roles
+    }
+
     /// Numbers of the instances that are part of the service.
     pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         let live = self.members.iter().filter(|(_, member)| !member.dropped);

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::restart::Machine;
 
+pub use grace_model::command::Strategy;
 pub use weights::split;
 
 /// Shares of a service's traffic sum to this.
@@ -65,18 +66,6 @@ pub struct Policy {
     pub watch_ms: u64,
     /// Time that the old version is kept running beside a switched one.
     pub keep_ms: u64,
-}
-
-/// How a new version comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    /// One instance after another.
-    Rolling,
-    /// All new ones beside the old ones, then the traffic at once.
-    BlueGreen,
-    /// One instance, by a ramp and watched; then the others one after another.
-    Canary,
 }
 
 /// What an instance's restart machine says of it.

@@ -1,6 +1,6 @@
 //! A returning instance gets its share in steps, and loses it when it does badly.
 
-use super::{Action, Event, Fleet, Member, RAMP, Ramp, Report, Sample};
+use super::{Action, Event, Fleet, Member, RAMP, Ramp, Report, Sample, Strategy};
 
 /// Requests below which a window says nothing.
 const ENOUGH: u64 = 10;
@@ -17,6 +17,9 @@ const FAST_US: u64 = 50_000;
 /// Steps of waiting after a ramp that was broken off; doubles each time.
 const WAIT_STEPS: u64 = 10;
 
+/// The step that the wait of a canary without a ramp of its own is counted in.
+const SHORTEST_STEP_MS: u64 = 100;
+
 /// Doublings of that wait.
 const WAITS: u32 = 5;
 
@@ -32,11 +35,16 @@ impl Fleet {
         if !self.loaded(number, generation, sample) {
             return;
         }
+        if sample.requests > sample.errors
+            && let Some(member) = self.members.get_mut(&number)
+        {
+            member.fresh_at = now;
+        }
         let Some(reason) = self.judge(number, sample) else {
             return;
         };
         self.watched_badly(number, &reason, now, out);
-        let step_ms = self.policy.ramp_step_ms;
+        let step_ms = self.policy.ramp_step_ms.max(SHORTEST_STEP_MS);
         if let Some(member) = self.members.get_mut(&number)
             && let Ramp::Step { tries, .. } = member.ramp
         {
@@ -89,7 +97,13 @@ impl Fleet {
 
     /// Begins, goes on with and ends ramps.
     pub(super) fn ramp(&mut self, now: u64) {
-        let step_ms = self.policy.ramp_step_ms;
+        let ramp_ms = self.policy.ramp_step_ms;
+        // A canary is one by its ramp, also where others have none.
+        let canary = self.rollout.as_ref().filter(|rollout| {
+            rollout.strategy == Strategy::Canary && !rollout.back && ramp_ms == 0
+        });
+        let canary = canary.map(|rollout| rollout.to);
+        let canary_ms = self.policy.watch_ms / RAMP.len() as u64;
         let full = self
             .members
             .values()
@@ -97,6 +111,8 @@ impl Fleet {
             .count();
         let routable: Vec<bool> = self.members.values().map(|m| self.is_routable(m)).collect();
         for (member, routable) in self.members.values_mut().zip(routable) {
+            let is_canary = canary == Some(member.version);
+            let step_ms = if is_canary { canary_ms } else { ramp_ms };
             if routable && !member.routable && member.ramp == Ramp::Full {
                 if member.served && full > 0 && step_ms > 0 {
                     member.begin_ramp(now, step_ms, 0);
@@ -109,6 +125,12 @@ impl Fleet {
             member.routable = routable;
             match member.ramp {
                 Ramp::Step { .. } if full == 0 => member.ramp = Ramp::Full,
+                // The rollout that wanted a ramp is over.
+                Ramp::Step { until, .. } | Ramp::Held { until, .. }
+                    if until <= now && step_ms == 0 =>
+                {
+                    member.ramp = Ramp::Full;
+                }
                 Ramp::Step { step, until, tries } if until <= now => {
                     member.ramp = if step + 2 >= RAMP.len() {
                         Ramp::Full

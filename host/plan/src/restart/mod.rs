@@ -67,7 +67,7 @@ impl Policy {
             start_timeout_ms: service.start_timeout_ms,
             stop_timeout_ms: service.stop_timeout_ms,
             drain_timeout_ms: service.drain_timeout_ms,
-            led: false,
+            led: service.roles.is_some(),
         }
     }
 }

@@ -15,27 +15,29 @@ use schedule::run;
 
 /// Seeds that have failed once, each with what it found. They are run before all others.
 const KEPT: &[(u64, &str)] = &[
-    (
-        5,
-        "a process that works on with cut requests was taken for out",
-    ),
-    (28, "a drain in hand when another version came never ended"),
+    (5, "cut off with requests, it was taken for out"),
+    (28, "a drain in hand never ended when a version came"),
     (
         74,
-        "an instance that turned round kept the role of a rollout that was over",
+        "one that turned round kept a role of a rollout that was over",
     ),
-    (89, "a failed instance was forgotten before it was let go"),
+    (89, "a failed one was forgotten before it was let go"),
+    (385, "a rollout that waits for a ramp did not wake"),
     (
-        385,
-        "a deadline of a rollout that waits for a ramp did not pass",
+        498,
+        "a canary's ramp went on without time after its rollout",
     ),
     (
         6_265,
-        "a leave that timed out left the process running beside its heir",
+        "a leave that timed out left it running beside its heir",
     ),
     (
         52_696,
-        "a ramp that ended did not wake the rollout that waits for it",
+        "a ramp's end did not wake the rollout that waits for it",
+    ),
+    (
+        79_711,
+        "cut off under an operator's hold that ended meanwhile",
     ),
 ];
 

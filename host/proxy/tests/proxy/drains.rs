@@ -6,7 +6,7 @@ use grace_model::ipc::Request;
 use crate::stage::Stage;
 
 fn drained(request: &Request) -> bool {
-    matches!(request, Request::Drained { instance, generation: 1 }
+    matches!(request, Request::Drained { instance, generation: 1, .. }
         if instance.as_str() == "shop-1")
 }
 

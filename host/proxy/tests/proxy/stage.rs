@@ -66,6 +66,7 @@ impl Stage {
                 state: State::Ready,
                 fenced: false,
                 weight: 10_000,
+                leave: 0,
             })
             .collect();
         let mut table = Table {
