@@ -43,6 +43,8 @@ pub enum Command {
     Services(cmd::services::Services),
     /// The processes of the services
     Instances(cmd::instances::Instances),
+    /// Roles, shares and versions of the instances: promote, scale, roll out, roll back
+    Fleet(cmd::fleet::Fleet),
     /// What went wrong and what was done about it
     Incidents(cmd::incidents::Incidents),
     /// What is done about what
@@ -74,6 +76,7 @@ impl Command {
             Command::Kernels(command) => command.run(globals),
             Command::Services(command) => command.run(globals),
             Command::Instances(command) => command.run(globals),
+            Command::Fleet(command) => command.run(globals),
             Command::Incidents(command) => command.run(globals),
             Command::Playbook(command) => command.run(globals),
             Command::Plugin(command) => command.run(globals),

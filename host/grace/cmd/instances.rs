@@ -49,7 +49,7 @@ impl Instances {
 }
 
 /// The state's colour.
-fn style(state: State) -> Style {
+pub fn style(state: State) -> Style {
     match state {
         State::Ready => show::GOOD,
         State::Failed => show::BAD,

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod down;
+pub mod fleet;
 pub mod incidents;
 pub mod init;
 pub mod instances;

@@ -8,6 +8,7 @@ mod front;
 mod literal;
 mod program;
 mod resolve;
+mod roles;
 mod runner;
 mod service;
 mod units;

@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::fault::Fault;
 use super::file::{CommandLine, ConfigTable, FrontKeys, RestartTable, ServiceTable, SocketKind};
 use super::resolve::{MOST_INSTANCES, collide, not_zero, within};
+use super::roles;
 use super::units::Millis;
 use super::{Surroundings, confine, front, literal, program};
 
@@ -94,6 +95,16 @@ pub fn resolve(
             )),
         }
     }
+    let counts = [
+        ("active", &table.active),
+        ("hot", &table.hot),
+        ("warm", &table.warm),
+    ];
+    if let Some(roles) = roles::resolve(counts, table.instances.as_ref(), faults) {
+        service.instances = roles.active + roles.hot + roles.warm;
+        service.roles = Some(roles);
+    }
+    service.ramp_step_ms = table.ramp.map_or(0, |step| step.0);
     let keys = FrontKeys {
         protocol: table.protocol,
         proxy_protocol: table.proxy_protocol,

@@ -482,3 +482,28 @@ fn the_example_names_every_key_and_all_of_them_are_good() {
     );
     assert_eq!(spoken.plugins.rescan_ms, silent.plugins.rescan_ms);
 }
+
+#[test]
+fn roles_stand_in_place_of_instances_and_need_an_active_one() {
+    let place = Place::new();
+    let service = place
+        .good(&format!(
+            "{SHOP}active = 1\nhot = 2\nwarm = 3\nramp = \"2s\"\n"
+        ))
+        .services
+        .remove(0);
+    let roles = service.roles.unwrap();
+    assert_eq!((roles.active, roles.hot, roles.warm), (1, 2, 3));
+    assert_eq!((service.instances, service.ramp_step_ms), (6, 2_000));
+    for (lines, says) in [
+        ("active = 1\ninstances = 3", "say either"),
+        ("hot = 1", "needs `active = 1`"),
+        ("active = 0\nhot = 1", "needs `active = 1`"),
+        ("active = 300", "0 to 256"),
+        ("active = 1\nwarm = -1", "0 to 256"),
+        ("active = 200\nhot = 100", "too many"),
+    ] {
+        let told = place.bad_line(lines);
+        assert!(told.contains(says), "{lines}: {told}");
+    }
+}
