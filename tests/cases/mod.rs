@@ -13,5 +13,6 @@ mod isolation;
 mod load;
 mod peers;
 mod plugins;
+mod roles;
 mod survival;
 mod workshop;

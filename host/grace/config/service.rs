@@ -86,7 +86,7 @@ pub fn resolve(
         }
         service.listen = Some(addr);
     }
-    if let Some(instances) = table.instances {
+    if let Some(instances) = &table.instances {
         match u32::try_from(*instances.get_ref()) {
             Ok(count) if count <= MOST_INSTANCES => service.instances = count,
             _ => faults.push(Fault::new(

@@ -339,6 +339,15 @@ impl Core {
         };
         let (runs, _) = squad.fleet.versions();
         let current = squad.versions.get(&runs).cloned();
+        let mut definition = definition;
+        // Any free port: it became a real one when the host started.
+        if let Some(now) = current.as_ref().and_then(|now| now.listen)
+            && let Some(then) = definition.listen
+            && then.port() == 0
+            && then.ip() == now.ip()
+        {
+            definition.listen = Some(now);
+        }
         if let Some(key) = current.as_ref().and_then(|now| fixed(now, &definition)) {
             let reason = format!(
                 "a rollout changes what runs, not `{key}`; put it back in grace.toml, or \
