@@ -182,7 +182,7 @@ impl Core {
                 slot.drained_at = None;
                 continue;
             }
-            if slot.service.listen.is_none() || slot.port == 0 {
+            if !slot.is_proxied() {
                 let generation = slot.machine.generation();
                 self.events
                     .push_back((slot.id.clone(), Event::Drained { generation }));

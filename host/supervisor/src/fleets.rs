@@ -241,8 +241,7 @@ impl Core {
                 let Some(slot) = self.slots.get(&InstanceId::of(name, number)) else {
                     continue;
                 };
-                let none = slot.service.listen.is_none() || slot.port == 0;
-                if none || (!proxied && !proxy_lives) {
+                if !slot.is_proxied() || (!proxied && !proxy_lives) {
                     let event = Event::Drained {
                         number,
                         generation: slot.machine.generation(),
@@ -378,6 +377,7 @@ fn fixed(now: &Service, then: &Service) -> Option<&'static str> {
         ("listen", now.listen == then.listen),
         ("socket", now.socket == then.socket),
         ("ready", now.ready == then.ready),
+        ("protocol, proxy_protocol and tls", now.front == then.front),
         ("instances", now.instances == then.instances),
         ("active, hot and warm", now.roles == then.roles),
     ]

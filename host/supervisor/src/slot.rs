@@ -134,6 +134,12 @@ impl Slot {
         }
     }
 
+    /// Whether the proxy may have a connection to it.
+    pub(crate) fn is_proxied(&self) -> bool {
+        let reachable = self.port != 0 || self.service.front.unix.is_some();
+        self.service.listen.is_some() && reachable
+    }
+
     /// The next time that something about it is due.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let cause_by = self.running.as_ref().and_then(|running| running.cause_by);
