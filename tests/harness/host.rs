@@ -255,12 +255,29 @@ impl Drop for Host {
                 .args(["-KILL", &pid.to_string()])
                 .status();
         }
+        remove_groups(&self.state().join("run/cgroups.json"));
         if std::thread::panicking() {
             let log = fs::read_to_string(self.state().join("logs/grace.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
             for line in tail.iter().rev() {
                 eprintln!("grace.log: {line}");
             }
+        }
+    }
+}
+
+/// Removes the control groups of a host that was killed and will not come back. Only empty ones
+/// can be removed, so this waits for the last to die.
+fn remove_groups(record: &Path) {
+    let text = fs::read(record).unwrap_or_default();
+    let tops: Vec<PathBuf> = serde_json::from_slice(&text).unwrap_or_default();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    for top in tops {
+        while top.is_dir() && std::time::Instant::now() < end {
+            for inside in fs::read_dir(&top).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(inside.path());
+            }
+            let _ = fs::remove_dir(&top);
         }
     }
 }

@@ -250,9 +250,20 @@ impl Drop for Host {
         while Instant::now() < end {
             let remains = self.remains();
             if remains.is_empty() {
-                return;
+                break;
             }
             remains.into_iter().for_each(kill);
+        }
+        // What was killed has left its control groups, and nobody comes back to sweep them.
+        let text = fs::read(self.layout.run().join("cgroups.json")).unwrap_or_default();
+        let tops: Vec<PathBuf> = serde_json::from_slice(&text).unwrap_or_default();
+        for top in tops {
+            while top.is_dir() && Instant::now() < end {
+                for inside in fs::read_dir(&top).into_iter().flatten().flatten() {
+                    let _ = fs::remove_dir(inside.path());
+                }
+                let _ = fs::remove_dir(&top);
+            }
         }
     }
 }
