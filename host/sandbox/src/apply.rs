@@ -116,8 +116,9 @@ impl Work<'_> {
     }
 
     fn group(&mut self, home: &Home) -> Result<(), Refused> {
+        let cpu = self.service.limits.cpu_millicores.is_some();
         let made = home
-            .make(self.target.group)
+            .make(self.target.group, cpu)
             .map_err(|error| error.to_string());
         let limits = self.service.limits.clone();
         let group = made.unwrap_or_else(|why| {
@@ -143,7 +144,15 @@ impl Work<'_> {
             (Controller::CpuUsed, "processor time"),
         ] {
             match has(controller) {
-                Ok(_) => own.push(word),
+                // Processor time may be counted only where it is limited too.
+                Ok(_)
+                    if group
+                        .as_ref()
+                        .is_some_and(|it| it.place(controller).is_some()) =>
+                {
+                    own.push(word);
+                }
+                Ok(_) => {}
                 Err(missing) => self.lack(missing),
             }
         }

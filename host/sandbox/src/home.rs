@@ -22,6 +22,10 @@ pub struct Home {
     name: String,
     /// One a hierarchy.
     tops: Vec<Place>,
+    /// Below which processor time is limited, for those that ask. Not for all: a group there
+    /// competes as one with each single process outside, so that all instances together would
+    /// get no more than any other process of a busy machine.
+    cpu: Option<Place>,
     missing: BTreeMap<Controller, Missing>,
     /// Where the directories are written down, because another start may be in another group.
     record: Option<PathBuf>,
@@ -37,6 +41,7 @@ impl Home {
         Self {
             name: String::new(),
             tops: Vec::new(),
+            cpu: None,
             missing: missing.into(),
             record: None,
             old: Vec::new(),
@@ -57,9 +62,51 @@ impl Home {
         let outer: Vec<Place> = found.into_iter().map(|place| home.base(place)).collect();
         home.remember(record, &outer);
         for place in outer {
-            home.make_top(&place);
+            home.take(place);
         }
         home
+    }
+
+    fn take(&mut self, below: Place) {
+        let limits_cpu = below.controllers.contains(&Controller::Cpu);
+        if limits_cpu && below.version == Version::V1 {
+            // Tried now, made when somebody asks.
+            match Group::make(std::slice::from_ref(&below), &self.name) {
+                Ok(tried) => {
+                    let _ = tried.remove();
+                    // Where both are one hierarchy, time is counted in `/proc` for the others.
+                    for controller in &below.controllers {
+                        self.missing.remove(controller);
+                    }
+                    self.cpu = Some(below);
+                }
+                Err(error) => self.lack(&error, std::slice::from_ref(&below)),
+            }
+            return;
+        }
+        let mut plain = below.clone();
+        plain.controllers.retain(|one| *one != Controller::Cpu);
+        self.make_top(&plain);
+        let handed_down = self.tops.iter().any(|top| {
+            top.dir.parent() == Some(&below.dir) && top.controllers == plain.controllers
+        });
+        if limits_cpu && handed_down {
+            self.missing.remove(&Controller::Cpu);
+            self.cpu = Some(below);
+        } else if limits_cpu && let Some(missing) = self.missing.get(&Controller::Memory).cloned() {
+            let what = missing_group(Controller::Cpu, "").what;
+            self.missing
+                .insert(Controller::Cpu, Missing { what, ..missing });
+        }
+    }
+
+    fn lack(&mut self, error: &OsError, below: &[Place]) {
+        let (why, remedy) = why_not(error, below);
+        for controller in below.iter().flat_map(|place| &place.controllers) {
+            let what = missing_group(*controller, &why).what;
+            self.missing
+                .insert(*controller, missing(what, &why, &remedy));
+        }
     }
 
     /// Where things would be made: not in the group that an earlier start made for Grace itself.
@@ -84,17 +131,11 @@ impl Home {
             made = Group::make(below, &self.name);
         }
         // Version 2 counts processor time even where no controller can be handed down.
-        let limited = made.as_ref().err().map(|error| why_not(error, below));
-        if made.is_err() {
+        if let Err(error) = &made {
+            self.lack(error, below);
             let counting: Vec<Place> = below.iter().filter_map(only_counting).collect();
             if !counting.is_empty() {
                 made = Group::make(&counting, &self.name);
-            }
-        }
-        for controller in below.iter().flat_map(|place| &place.controllers) {
-            if let Some((why, remedy)) = &limited {
-                let what = missing_group(*controller, why).what;
-                self.missing.insert(*controller, missing(what, why, remedy));
             }
         }
         for place in made.iter().flat_map(|group| group.places()) {
@@ -133,9 +174,10 @@ impl Home {
         match self.missing.get(&controller) {
             Some(missing) => Err(missing.clone()),
             None => {
-                let place = self
-                    .tops
+                let all = self.all();
+                let place = all
                     .iter()
+                    .chain(&self.cpu)
                     .find(|top| top.controllers.contains(&controller));
                 let found = place.map(|place| {
                     let version = match place.version {
@@ -149,22 +191,41 @@ impl Home {
         }
     }
 
-    /// Makes the group of one process of an instance, named `shop-1.3`. None where there are
-    /// no groups at all.
+    /// Makes the group of one process of an instance, named `shop-1.3`; with `cpu`, where its
+    /// processor time can be limited. None where there are no groups at all.
     ///
     /// # Errors
     /// [`OsError`]; then it is not there.
-    pub fn make(&self, name: &str) -> Result<Option<Group>, OsError> {
-        if self.tops.is_empty() {
+    pub fn make(&self, name: &str, cpu: bool) -> Result<Option<Group>, OsError> {
+        let mut tops = self.tops.clone();
+        if let Some(below) = self.cpu.as_ref().filter(|_| cpu) {
+            let made = Group::make(std::slice::from_ref(below), &self.name)?;
+            // In version 2 it is the same directory, with one controller more.
+            tops.retain(|top| made.places().iter().all(|one| one.dir != top.dir));
+            tops.extend(made.places().iter().cloned());
+        }
+        if tops.is_empty() {
             return Ok(None);
         }
-        Group::make(&self.tops, name).map(Some)
+        Group::make(&tops, name).map(Some)
+    }
+
+    /// All directories that hold groups, with that of processor time if anybody asked for it.
+    fn all(&self) -> Vec<Place> {
+        let mut all = self.tops.clone();
+        if let Some(cpu) = &self.cpu {
+            let top = cpu.at(&self.name);
+            if all.iter().all(|one| one.dir != top.dir) {
+                all.push(top);
+            }
+        }
+        all
     }
 
     /// The group of this name, as far as it is there.
     #[must_use]
     pub fn group(&self, name: &str) -> Group {
-        Group::existing(self.tops.iter().map(|top| top.at(name)).collect())
+        Group::existing(self.all().iter().map(|top| top.at(name)).collect())
     }
 
     /// Ends and removes the groups of this state directory that are not in `keep`, also those of
@@ -173,7 +234,7 @@ impl Home {
     pub fn sweep(&self, keep: &[String]) -> (Vec<String>, Vec<OsError>) {
         let mut gone = Vec::new();
         let mut faults = Vec::new();
-        let places = self.tops.iter().map(|top| top.dir.clone());
+        let places = self.all().into_iter().map(|top| top.dir);
         let mut tops: Vec<PathBuf> = places.chain(self.old.iter().cloned()).collect();
         tops.sort_unstable();
         tops.dedup();
@@ -190,7 +251,7 @@ impl Home {
                 }
             }
             // One of an earlier start is over when nothing is in it.
-            if !self.tops.iter().any(|place| place.dir == top) {
+            if !self.all().iter().any(|place| place.dir == top) {
                 let _ = fs::remove_dir(&top);
             }
         }
@@ -202,7 +263,7 @@ impl Home {
     /// Removes everything, after the last instance.
     pub fn close(&self) {
         let _ = self.sweep(&[]);
-        for top in &self.tops {
+        for top in self.all() {
             let _ = fs::remove_dir(&top.dir);
         }
         if let Some(record) = &self.record {
@@ -213,7 +274,8 @@ impl Home {
     /// A group found by its directory alone.
     fn place_of(&self, dir: PathBuf) -> Place {
         let parent = dir.parent().map(Path::to_owned).unwrap_or_default();
-        let known = self.tops.iter().find(|top| top.dir == parent);
+        let all = self.all();
+        let known = all.iter().find(|top| top.dir == parent);
         Place {
             version: known.map_or_else(
                 || {

@@ -87,6 +87,19 @@ fn a_busy_loop_is_held_back_to_its_share() {
         return;
     }
     let limited = service(|it| it.limits.cpu_millicores = Some(100));
+    // One that did not ask shares the machine as every other process does.
+    let free = stage.run(&service(|_| {}), "sleep 600");
+    assert_eq!(free.group().place(Controller::Cpu), None);
+    let own = grace_os::cgroup::of_process(free.child.pid).unwrap();
+    let ours = grace_os::cgroup::own().unwrap();
+    let cpu = |places: &[grace_os::cgroup::Place]| {
+        let v1 = |it: &&grace_os::cgroup::Place| it.version == grace_os::cgroup::Version::V1;
+        let mut found = places.iter().filter(v1);
+        found
+            .find(|it| it.controllers.contains(&Controller::Cpu))
+            .cloned()
+    };
+    assert_eq!(cpu(&own), cpu(&ours));
     let busy = stage.run(&limited, "while :; do :; done");
     let place = busy.group().place(Controller::Cpu).unwrap();
     until("a period in which it was held back", || {

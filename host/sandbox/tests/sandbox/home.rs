@@ -55,7 +55,7 @@ fn a_closed_home_leaves_no_directory_and_no_record() {
     let record = dir.path().join("cgroups.json");
     let name = host("close");
     let home = Home::open(&name, Some(&record));
-    let group = home.make("shop-1.1").unwrap();
+    let group = home.make("shop-1.1", true).unwrap();
     assert_eq!(group.is_some(), !tops(&name).is_empty());
     home.close();
     assert_eq!(tops(&name), Vec::<PathBuf>::new());
