@@ -1,9 +1,10 @@
 //! One operation asked of the supervisor: sent with an id that it remembers, so that asking
 //! again after its death has no second effect. Waits for the outcome.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use grace_model::command::{Command, Outcome};
 use grace_model::id::OpId;
@@ -18,10 +19,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// An id that no other command has.
 fn new_op() -> OpId {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    OpId::from(format!("cli/{}/{}", std::process::id(), since.as_nanos()))
+    // The standard library's own randomness: journals remember ids longer than pids last.
+    let random = RandomState::new().build_hasher().finish();
+    OpId::from(format!("cli/{}/{random:x}", std::process::id()))
 }
 
 /// Has it done; what came of it within `longest`.

@@ -111,6 +111,7 @@ fn stage(workers: usize) -> (Stage, Vec<Worker>) {
                 state: grace_model::instance::State::Ready,
                 fenced: false,
                 weight: 10_000,
+                leave: 0,
             });
         }
     });
