@@ -305,7 +305,7 @@ pub struct Proxy {
     /// Time an instance may stand still in the middle of a request's body or an answer's; 0: no
     /// limit.
     pub stall_timeout_ms: u64,
-    /// Time that each step of a returning instance's ramp lasts (10, 25, 50 % of its share, then
+    /// Time that each step of an ejected instance's return lasts (10, 25, 50 % of its share, then
     /// all of it); 0: it gets its whole share at once.
     pub ramp_ms: u64,
     /// Time a request waits for an instance when there is none, as while the only one restarts.

@@ -57,7 +57,8 @@ impl Control {
         self.look_at_ramps(now);
     }
 
-    /// Has an instance come back by and by.
+    /// Has an instance that was ejected come back by and by. How new ones come is the
+    /// supervisor's, who says so by their weights.
     pub(crate) fn begin_ramp(&mut self, id: u64, now: Instant) {
         if self.shared.routes.load().settings.ramp_ms == 0 {
             return;

@@ -63,7 +63,6 @@ impl Control {
         let routes = Arc::new(Routes { settings, services });
         self.table = Some(table);
         self.shared.routes.store(Arc::clone(&routes));
-        self.begin_ramps(&routes, now);
         let epoch = self.shared.bump();
         self.begin_leaves(&routes, epoch);
     }
@@ -147,8 +146,6 @@ impl Control {
             end.mark_dead();
         }
         let mut watched = Watched::new(Arc::clone(&end), now);
-        // Those of the first table have served already, under the proxy before.
-        watched.new = self.table.is_some();
         if !dead {
             let prober = probe::watch(
                 Arc::clone(&end),
@@ -192,25 +189,6 @@ impl Control {
             two: front.protocol == Protocol::H2c,
         };
         *watched.pace.borrow_mut() = (!end.dead()).then_some(pace);
-    }
-
-    /// Instances that have become ready after others get their share by and by.
-    fn begin_ramps(&mut self, routes: &Routes, now: Instant) {
-        let ready = routes
-            .services
-            .iter()
-            .flat_map(|service| &service.targets)
-            .filter(|target| target.state == State::Ready);
-        let new: Vec<u64> = ready
-            .map(|target| target.end.id)
-            .filter(|id| self.watched.get(id).is_some_and(|it| it.new))
-            .collect();
-        for id in new {
-            if let Some(watched) = self.watched.get_mut(&id) {
-                watched.new = false;
-            }
-            self.begin_ramp(id, now);
-        }
     }
 
     fn begin_leaves(&mut self, routes: &Routes, epoch: u64) {

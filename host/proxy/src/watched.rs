@@ -28,8 +28,6 @@ pub(crate) struct Watched {
     pub(crate) leave: Option<Leave>,
     /// Its way back to its whole share.
     pub(crate) ramp: Option<Ramp>,
-    /// It has come after others and has had no traffic yet.
-    pub(crate) new: bool,
     verdict: Option<bool>,
     problem: String,
     told: Option<bool>,
@@ -65,7 +63,6 @@ impl Watched {
             ejections: Ejections::default(),
             leave: None,
             ramp: None,
-            new: false,
             verdict: None,
             problem: String::new(),
             told: None,

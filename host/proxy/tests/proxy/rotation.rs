@@ -209,45 +209,52 @@ fn share(stage: &Stage, number: usize) -> u64 {
     it["share"].as_u64().unwrap()
 }
 
-#[test]
-fn an_instance_that_comes_back_gets_its_share_by_and_by() {
-    let mut stage = Stage::with(2, |table| table.proxy.ramp_ms = 60_000);
+/// The first of two instances was ejected and is back, with the first share of a long ramp.
+fn returned() -> Stage {
+    let mut stage = Stage::with(2, |table| {
+        table.proxy.ramp_ms = 600_000;
+        table.proxy.eject_failures = 2;
+    });
     assert_eq!((share(&stage, 1), share(&stage, 2)), (100, 100));
-    let next = crate::worker::Worker::start("shop-1b");
-    stage.change(|table| {
-        let line = Stage::line(table, 1);
-        line.generation = 2;
-        (line.addr, line.process) = (Some(next.addr), Some(next.process.clone()));
+    stage.workers[0].mode("fail");
+    let mut client = stage.client();
+    stage.until("it is ejected", |stage| {
+        client.get("/");
+        stage.flag(1, "ejected")
+    });
+    stage.workers[0].mode("ok");
+    stage.until("it is back", |stage| {
+        client.get("/");
+        !stage.flag(1, "ejected")
     });
     assert_eq!((share(&stage, 1), share(&stage, 2)), (10, 100));
+    stage.change(|table| table.proxy.eject_failures = 1_000_000);
+    stage
+}
+
+#[test]
+fn an_instance_that_comes_back_gets_its_share_by_and_by() {
+    let mut stage = returned();
     let mut client = stage.client();
-    let few = (0..550)
-        .filter(|_| client.get("/").worker() == "shop-1b")
-        .count();
+    let mut served = || {
+        (0..550)
+            .filter(|_| client.get("/").worker() == "shop-1")
+            .count()
+    };
+    let few = served();
     // 50 expected; six deviations to each side.
     assert!((8..=92).contains(&few), "{few} of 550");
     stage.change(|table| table.proxy.ramp_ms = 20);
     stage.until("it has all of it", |stage| share(stage, 1) == 100);
-    let many = (0..550)
-        .filter(|_| client.get("/").worker() == "shop-1b")
-        .count();
+    let many = served();
     assert!((200..=350).contains(&many), "{many} of 550");
 }
 
 #[test]
 fn an_instance_that_fails_while_it_comes_back_begins_anew() {
-    let mut stage = Stage::with(2, |table| {
-        table.proxy.ramp_ms = 60_000;
-        table.proxy.eject_failures = 1_000_000;
-    });
-    let next = crate::worker::Worker::start("shop-1b");
-    stage.change(|table| {
-        let line = Stage::line(table, 1);
-        line.generation = 2;
-        (line.addr, line.process) = (Some(next.addr), Some(next.process.clone()));
-        table.proxy.ramp_ms = 300;
-    });
-    next.mode("fail");
+    let mut stage = returned();
+    stage.workers[0].mode("fail");
+    stage.change(|table| table.proxy.ramp_ms = 1_000);
     let mut client = stage.client();
     let mut most = 0;
     for _ in 0..1_500 {
@@ -255,6 +262,7 @@ fn an_instance_that_fails_while_it_comes_back_begins_anew() {
         most = most.max(share(&stage, 1));
     }
     assert!(most < 100, "it never got all of it while it failed");
-    next.mode("ok");
+    stage.workers[0].mode("ok");
+    stage.change(|table| table.proxy.ramp_ms = 20);
     stage.until("it has all of it", |stage| share(stage, 1) == 100);
 }
