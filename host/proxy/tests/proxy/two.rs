@@ -110,7 +110,6 @@ fn stage(workers: usize) -> (Stage, Vec<Worker>) {
                 process: Some(worker.process.clone()),
                 state: grace_model::instance::State::Ready,
                 fenced: false,
-                leave: 0,
                 weight: 10_000,
                 leave: 0,
             });
