@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let mut code = String::new();
     plugins(&root.join("plugins/out"), &mut code)?;
+    proof(&root.join("plugins/out/fixtures/spin.wasm"), &mut code)?;
     playbooks(&root.join("playbooks"), &mut code)?;
     template(&root, &mut code)?;
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("builtin.rs"), code)?;
@@ -49,6 +50,20 @@ fn plugins(out: &Path, code: &mut String) -> Result<(), Box<dyn Error>> {
         )?;
     }
     writeln!(code, "];")?;
+    Ok(())
+}
+
+/// The component that `grace prove` drops into its hosts: one that can misbehave.
+fn proof(wasm: &Path, code: &mut String) -> Result<(), Box<dyn Error>> {
+    let bytes = match wasm.is_file() {
+        true => format!("Some(include_bytes!({:?}))", text(wasm)?),
+        false => "None".to_owned(),
+    };
+    writeln!(
+        code,
+        "/// A component that misbehaves as its setting says, for `grace prove`.\n\
+         pub static PROOF_COMPONENT: Option<&[u8]> = {bytes};"
+    )?;
     Ok(())
 }
 

@@ -59,6 +59,8 @@ pub enum Command {
     Completions(cmd::completions::Completions),
     /// Break a fleet under load in four ways and watch it heal
     Demo(cmd::demo::Demo),
+    /// Prove what Grace claims of itself, each with a control that must fail
+    Prove(cmd::prove::Prove),
     /// Processes that Grace starts itself
     #[command(hide = true)]
     Internal(cmd::internal::Internal),
@@ -84,6 +86,7 @@ impl Command {
             Command::Doctor(command) => command.run(globals),
             Command::Completions(command) => command.run(globals),
             Command::Demo(command) => command.run(globals),
+            Command::Prove(command) => command.run(globals),
             Command::Internal(command) => command.run(globals),
         }
     }

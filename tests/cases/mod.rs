@@ -13,6 +13,7 @@ mod isolation;
 mod load;
 mod peers;
 mod plugins;
+mod prove;
 mod roles;
 mod survival;
 mod workshop;

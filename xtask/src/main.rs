@@ -8,6 +8,7 @@
 
 mod bench;
 mod build;
+mod claims;
 mod command;
 mod demo;
 mod dist;
@@ -28,6 +29,8 @@ cargo xtask COMMAND
   plugins            build the components that Grace ships into plugins/out
   bench [NAME] [--json]
                      measure against the peers, in interleaved rounds
+  claims [--check]   the README's table of claims, from what `grace prove` proves here; with
+                     --check a table that differs is told, with exit code 1
   dist [--dev]       one self-contained release binary in target/dist; with --dev one of the
                      development profile in target/dist-dev
   tidy               the house rules that a program can check
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         "test" => suite::run(rest),
         "plugins" => plugins::build(&mut build::Progress::new()).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(rest),
+        "claims" => claims::run(rest),
         "dist" => dist::run(rest),
         "tidy" => tidy::run(),
         "help" | "--help" | "-h" => {

@@ -8,15 +8,16 @@
     reason = "only JSON is indexed, which gives null for what is absent"
 )]
 
+pub mod client;
 mod fault;
 mod fleet;
-mod judge;
+pub mod judge;
 mod load;
 mod pin;
 mod report;
 mod screen;
 mod story;
-mod strike;
+pub mod strike;
 mod view;
 
 use std::path::PathBuf;

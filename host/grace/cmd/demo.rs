@@ -59,8 +59,8 @@ fn show(json: bool) -> Show {
     }
 }
 
-/// Becomes true when this process is told to end: the fleet must not stay behind.
-fn interrupted() -> Result<Arc<AtomicBool>, Problem> {
+/// Becomes true when this process is told to end: no fleet must stay behind.
+pub fn interrupted() -> Result<Arc<AtomicBool>, Problem> {
     let signals = Signals::new()?;
     let stop = Arc::new(AtomicBool::new(false));
     let tell = Arc::clone(&stop);

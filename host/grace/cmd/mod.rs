@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod logs;
 pub mod playbook;
 pub mod plugin;
+pub mod prove;
 pub mod run;
 pub mod services;
 pub mod status;

@@ -49,6 +49,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("grace-api", &["grace-model", "grace-ledger"]),
     ("grace-demo", &["grace-os"]),
+    ("grace-prove", &["grace-os", "grace-demo"]),
     ("grace-workers", &["grace-os"]),
     ("grace-needs", &[]),
     ("xtask", &[]),
@@ -65,7 +66,16 @@ const ONLY: &[(&str, &[&str])] = &[
     ("rustix", &["grace-os", "grace-healer"]),
     ("nix", &["grace-os"]),
     ("libc", &["grace-os"]),
-    ("anyhow", &["grace", "xtask", "grace-demo", "grace-workers"]),
+    (
+        "anyhow",
+        &[
+            "grace",
+            "xtask",
+            "grace-demo",
+            "grace-prove",
+            "grace-workers",
+        ],
+    ),
     ("clap", &["grace"]),
 ];
 

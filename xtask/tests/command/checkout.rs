@@ -75,6 +75,7 @@ esac
 const GRACE: &str = r##"
 echo "grace $*" >> "$F/calls"
 case "$*" in
+  prove*) cat "$F/proved" || exit 2 ;;
   demo*) exit "$(cat "$F/demo-code" 2>/dev/null || echo 0)" ;;
   "internal precompile"*)
     [ ! -e "$F/fails-precompile" ] || exit 2

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod claims;
 mod demo;
 mod dist;
 mod plugins;
