@@ -11,6 +11,7 @@ mod fleet;
 mod healing;
 mod isolation;
 mod load;
+mod overload;
 mod peers;
 mod plugins;
 mod prove;

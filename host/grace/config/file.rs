@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use grace_model::config::{ConfigFormat, Protocol, ProxyVersion, Ready, Socket};
+use grace_model::config::{Class, ConfigFormat, Protocol, ProxyVersion, Ready, Socket, Trace};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
@@ -60,6 +60,11 @@ pub struct ServiceTable {
     pub protocol: Option<Protocol>,
     pub proxy_protocol: Option<ProxyProtocolTable>,
     pub tls: Option<TlsTable>,
+    #[serde(default)]
+    pub trusted_proxies: Vec<Spanned<String>>,
+    pub trace: Option<Trace>,
+    #[serde(default)]
+    pub priority: Vec<Spanned<PriorityTable>>,
     #[serde(default)]
     pub config: Vec<ConfigTable>,
     #[serde(default)]
@@ -153,6 +158,8 @@ pub struct ProxyTable {
     pub queue_requests: Option<Spanned<u32>>,
     pub queue_bytes: Option<Bytes>,
     pub eject_failures: Option<Spanned<u32>>,
+    pub limit: Option<bool>,
+    pub limit_wait: Option<Millis>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,6 +175,21 @@ pub struct FrontKeys {
     pub protocol: Option<Protocol>,
     pub proxy_protocol: Option<ProxyProtocolTable>,
     pub tls: Option<TlsTable>,
+    pub trusted_proxies: Vec<Spanned<String>>,
+    pub trace: Option<Trace>,
+    pub priority: Vec<Spanned<PriorityTable>>,
+}
+
+/// One `[[service.priority]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriorityTable {
+    pub class: Class,
+    pub path: Option<Spanned<String>>,
+    #[serde(default)]
+    pub methods: Vec<Spanned<String>>,
+    pub header: Option<Spanned<String>>,
+    pub value: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@ use grace_model::config::{Front, Protocol, Tls};
 
 use super::fault::Fault;
 use super::file::{FrontKeys, SocketKind};
+use super::priority;
 
 /// Resolves the keys; `socket` is what the instances listen on, as written, with its place.
 pub fn resolve(
@@ -62,12 +63,20 @@ pub fn resolve(
             key: file(table.key),
         });
     }
+    for net in keys.trusted_proxies {
+        match net.get_ref().parse() {
+            Ok(net) => front.trusted_proxies.push(net),
+            Err(error) => faults.push(Fault::new(net.span(), format!("{error}"))),
+        }
+    }
+    front.trace = keys.trace.unwrap_or_default();
+    front.priority = priority::resolve(keys.priority, front.protocol, faults);
     front
 }
 
 #[cfg(test)]
 mod tests {
-    use grace_model::config::{Config, ProxyVersion, Socket};
+    use grace_model::config::{Config, ProxyVersion, Socket, Trace};
 
     use super::*;
     use crate::config::{Surroundings, parse};
@@ -96,9 +105,24 @@ mod tests {
             unix: Some("{data}/it.sock".to_owned()),
             proxy_in: true,
             proxy_out: Some(ProxyVersion::V2),
-            tls: None,
+            ..Front::default()
         };
         assert_eq!(service.front, wanted);
+    }
+
+    #[test]
+    fn whom_to_trust_and_what_becomes_of_traces_is_read() {
+        let lines = "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\ntrace = \"pass\"";
+        let front = &read(lines).unwrap().services[0].front;
+        let nets: Vec<String> = front
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(nets, ["10.0.0.0/8", "::1/128"]);
+        assert_eq!(front.trace, Trace::Pass);
+        let front = &read("").unwrap().services[0].front;
+        assert_eq!((front.trusted_proxies.len(), front.trace), (0, Trace::Hop));
     }
 
     #[test]
@@ -113,6 +137,8 @@ mod tests {
             ("proxy_protocol = { send = \"v3\" }", "v1"),
             ("proxy_protocol = { sent = \"v1\" }", "sent"),
             ("protocol = \"udp\"", "tcp"),
+            ("trusted_proxies = [\"10.0.0.0/64\"]", "10.0.0.0/8"),
+            ("trace = \"off\"", "pass"),
             (
                 "tls = { cert = \"/no/cert\", key = \"/dev/null\" }",
                 "/no/cert",

@@ -6,6 +6,7 @@ mod fault;
 mod file;
 mod front;
 mod literal;
+mod priority;
 mod program;
 mod resolve;
 mod roles;

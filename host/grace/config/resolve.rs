@@ -291,6 +291,8 @@ fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
             "eject_failures",
             faults,
         ),
+        limit: table.limit.unwrap_or(default.limit),
+        limit_wait_ms: or_none(table.limit_wait, default.limit_wait_ms),
     }
 }
 

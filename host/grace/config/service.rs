@@ -109,6 +109,9 @@ pub fn resolve(
         protocol: table.protocol,
         proxy_protocol: table.proxy_protocol,
         tls: table.tls,
+        trusted_proxies: table.trusted_proxies,
+        trace: table.trace,
+        priority: table.priority,
     };
     let socket = table.socket.as_ref().map(|it| (it.get_ref(), it.span()));
     service.front = front::resolve(keys, base, socket, service.instances, faults);

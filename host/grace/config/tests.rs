@@ -507,3 +507,22 @@ fn roles_stand_in_place_of_instances_and_need_an_active_one() {
         assert!(told.contains(says), "{lines}: {told}");
     }
 }
+
+#[test]
+fn a_deadline_a_number_and_a_size_of_the_queue_are_set_and_so_is_the_limit() {
+    let place = Place::new();
+    let proxy = place.good("").proxy;
+    assert_eq!(
+        (proxy.queue_timeout_ms, proxy.queue_requests, proxy.queue_bytes),
+        (5_000, 1_000, 16 << 20)
+    );
+    assert_eq!((proxy.limit, proxy.limit_wait_ms), (true, 2_000));
+    let keys = "[proxy]\nqueue_timeout = \"7s\"\nqueue_requests = 9\nqueue_bytes = \"1MiB\"\n\
+                limit = false\nlimit_wait = \"300ms\"";
+    let proxy = place.good(keys).proxy;
+    assert_eq!(
+        (proxy.queue_timeout_ms, proxy.queue_requests, proxy.queue_bytes),
+        (7_000, 9, 1 << 20)
+    );
+    assert_eq!((proxy.limit, proxy.limit_wait_ms), (false, 300));
+}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{PluginName, ServiceName};
 use crate::isolation::{Isolation, Limits};
+use crate::net::Net;
 
 /// All that a host is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +110,55 @@ pub struct Front {
     pub proxy_out: Option<ProxyVersion>,
     /// Clients speak TLS, which ends at the proxy.
     pub tls: Option<Tls>,
+    /// Proxies in front of this one, whose word on the client behind them (`X-Forwarded-*`,
+    /// `Forwarded`, `X-Real-IP`) is passed on. Of all others it is taken out.
+    pub trusted_proxies: Vec<Net>,
+    /// What becomes of a request's trace context.
+    pub trace: Trace,
+    /// Which requests come first when not all can be served. The first rule that fits decides.
+    pub priority: Vec<Priority>,
+}
+
+/// What becomes of a request's trace context (W3C Trace Context).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trace {
+    /// `traceparent` goes on with a parent id of this hop, and is made where there is no valid one.
+    #[default]
+    Hop,
+    /// Passed on as it came.
+    Pass,
+}
+
+/// How important a request is.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Served as long as anything is.
+    High,
+    /// What no rule speaks of.
+    #[default]
+    Normal,
+    /// The first to be sent away.
+    Low,
+}
+
+/// Which requests are of a class: those that have everything that is named here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Priority {
+    /// Of which class they are.
+    pub class: Class,
+    /// Their path is this one or below it; begins with `/`.
+    pub path: Option<String>,
+    /// Their method is one of these. None: any.
+    pub methods: Vec<String>,
+    /// They have this header, in lower case.
+    pub header: Option<String>,
+    /// And it has this value.
+    pub value: Option<String>,
 }
 
 /// Files with a certificate. Read again whenever they change.
@@ -316,6 +366,11 @@ pub struct Proxy {
     pub queue_bytes: u64,
     /// Failures in a row that eject an instance until its probe passes.
     pub eject_failures: u32,
+    /// Whether the number of requests at once on an instance is limited to what it can use.
+    pub limit: bool,
+    /// Time a request waits while all instances have as many as they can use; then it is sent
+    /// away with 503.
+    pub limit_wait_ms: u64,
 }
 
 /// Where a message goes.
@@ -388,6 +443,8 @@ impl Default for Proxy {
             queue_requests: 1_000,
             queue_bytes: 16 << 20,
             eject_failures: 3,
+            limit: true,
+            limit_wait_ms: 2_000,
         }
     }
 }

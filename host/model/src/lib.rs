@@ -12,6 +12,7 @@ pub mod ipc;
 pub mod isolation;
 pub mod layout;
 pub mod manifest;
+pub mod net;
 pub mod playbook;
 pub mod plugin;
 pub mod port;

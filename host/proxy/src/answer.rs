@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     NoInstance,
     /// No instance takes requests, and as many wait for one as may.
     QueueFull,
+    /// All instances have as many requests as they can use, and it has waited long enough.
+    Shed,
     /// The instance could not be reached, and neither could others.
     Unreachable,
     /// The instance broke the connection without an answer.
@@ -92,6 +94,11 @@ impl Refusal {
                 "queue-full",
                 "no instance of the service is ready, and no more requests may wait for one",
             ),
+            Refusal::Shed => (
+                S::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "the instances of the service have as many requests as they can use",
+            ),
             Refusal::Unreachable => (
                 S::BAD_GATEWAY,
                 "unreachable",
@@ -132,8 +139,15 @@ impl Refusal {
             HeaderValue::from_static("application/json"),
         );
         headers.insert("x-grace-error", HeaderValue::from_static(error));
-        if matches!(self, Refusal::NoInstance | Refusal::QueueFull) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        match self {
+            Refusal::NoInstance | Refusal::QueueFull => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(1_u16));
+            }
+            // Not all of them at the same moment.
+            Refusal::Shed => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(fastrand::u16(1..=3)));
+            }
+            _ => {}
         }
         if matches!(
             self,

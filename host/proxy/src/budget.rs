@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use grace_model::config::Class;
 use grace_model::id::ServiceName;
 
 use crate::queue::Queue;
@@ -36,6 +37,8 @@ impl Cell {
 pub(crate) struct ServiceCells {
     pub(crate) name: ServiceName,
     requests: Box<[Cell]>,
+    /// Sent away for want of room, by thread and class.
+    shed: Box<[[Cell; 3]]>,
     spent: Mutex<Spent>,
     pub(crate) queue: Queue,
 }
@@ -53,6 +56,7 @@ impl ServiceCells {
         Self {
             name,
             requests: (0..threads).map(|_| Cell::default()).collect(),
+            shed: (0..threads).map(|_| Default::default()).collect(),
             spent: Mutex::new(Spent::default()),
             queue: Queue::default(),
         }
@@ -63,6 +67,23 @@ impl ServiceCells {
         if let Some(cell) = self.requests.get(thread) {
             cell.bump();
         }
+    }
+
+    /// One request more was sent away on this thread.
+    pub(crate) fn count_shed(&self, thread: usize, class: Class) {
+        let cells = self.shed.get(thread);
+        if let Some(cell) = cells.and_then(|cells| cells.get(class as usize)) {
+            cell.bump();
+        }
+    }
+
+    /// Requests of a class that were sent away.
+    pub(crate) fn shed(&self, class: Class) -> u64 {
+        let cells = self.shed.iter();
+        cells
+            .filter_map(|it| it.get(class as usize))
+            .map(Cell::get)
+            .sum()
     }
 
     pub(crate) fn requests(&self) -> u64 {

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Upload;
 use crate::flow::{Flow, Pace};
+use crate::forwarded::ClientHead;
 use crate::framing::{Scanner, Verdict};
-use crate::head::ClientHead;
 use crate::hub::Hub;
 use crate::pick::LocalService;
 use crate::socket::Socket;

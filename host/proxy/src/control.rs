@@ -124,7 +124,7 @@ impl Control {
                 || self
                     .watched
                     .values()
-                    .any(|it| it.ejections.active() || it.ramp.is_some());
+                    .any(|it| it.ejections.active() || it.ramp.is_some() || it.limiter.is_awake());
             tokio::select! {
                 Some(report) = reports.recv() => self.take_report(report),
                 Some(told) = news.recv() => self.take_news(told),
@@ -240,6 +240,7 @@ impl Control {
                 }
                 self.eject_stopped(&end, now);
             }
+            Report::Held => self.look_at_limits(now),
             Report::Trial { end, passed } => {
                 let Some(watched) = self.watched.get_mut(&end.id) else {
                     return;
@@ -301,6 +302,7 @@ impl Control {
             cells.mark(now);
         }
         self.look_at_certificates();
+        self.look_at_limits(now);
         self.tell_all();
     }
 

@@ -11,6 +11,7 @@ use grace_model::instance::{ExitCause, ProcessId};
 use tokio::sync::Notify;
 
 use crate::address::Address;
+use crate::meter::Meter;
 use crate::ramp;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -51,6 +52,8 @@ pub(crate) struct Endpoint {
     failures: AtomicU32,
     /// The share of its weight that it gets, in percent.
     share: AtomicU8,
+    /// What is in flight on it, and its limit.
+    pub(crate) meter: Meter,
     cause: OnceLock<ExitCause>,
     told: Notify,
 }
@@ -83,6 +86,7 @@ impl Endpoint {
         addr: Option<Address>,
         process: Option<ProcessId>,
         handle: Option<OwnedFd>,
+        threads: usize,
     ) -> Self {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -95,6 +99,7 @@ impl Endpoint {
             streak: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             share: AtomicU8::new(ramp::WHOLE),
+            meter: Meter::new(threads),
             cause: OnceLock::new(),
             told: Notify::new(),
         }

@@ -3,7 +3,6 @@
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grace_model::config::Protocol;
@@ -15,11 +14,12 @@ use hyper_util::rt::TokioIo;
 
 use crate::answer::Refusal;
 use crate::body::{OutBody, Store, UpBody, Upload};
+use crate::class::Standing;
 use crate::client::{Busy, Client};
 use crate::head;
-use crate::lane::{DialError, Run};
+use crate::lane::{DialError, Lane, Run};
 use crate::pick::{LocalService, Tried};
-use crate::queue;
+use crate::queue::Patience;
 use crate::second;
 use crate::wire::Sender;
 
@@ -53,8 +53,10 @@ pub(crate) struct Call {
     pub(crate) tried: Tried,
     /// The second try was made or given up.
     pub(crate) spent: bool,
-    /// Until when it may wait for instances, all waits together.
-    queued: Option<Instant>,
+    /// Its class, and what comes before it.
+    pub(crate) standing: Standing,
+    /// How long it has waited for instances.
+    pub(crate) queued: Patience,
     trial: bool,
 }
 
@@ -78,6 +80,7 @@ pub(crate) async fn forward(
                 match refusal {
                     Refusal::Suspect => cells.suspects.bump(),
                     Refusal::NoInstance | Refusal::QueueFull => cells.no_instance.bump(),
+                    Refusal::Shed => cells.shed.bump(),
                     Refusal::Unreachable | Refusal::BrokeOff | Refusal::TimedOut => {
                         cells.failed.bump();
                     }
@@ -104,6 +107,9 @@ pub(crate) async fn forward(
             head::make_two(&mut parts);
         }
         service.cells.count(core.thread);
+        let standing = service
+            .classes
+            .of(&parts.method, &parts.uri, &parts.headers);
 
         let again = service.settings.retry && head::idempotent(&parts.method);
         let mut call = Call {
@@ -119,7 +125,8 @@ pub(crate) async fn forward(
             upload: None,
             tried: Tried::default(),
             spent: false,
-            queued: None,
+            queued: Patience::default(),
+            standing,
             trial: again && parts.method == Method::GET,
         };
         let body = call.take_body(body);
@@ -197,7 +204,7 @@ impl Call {
             match run.lane.core.wheel.until(work.as_mut(), due).await {
                 Some(Ok(response)) => {
                     let status = response.status();
-                    run.answered(status.is_server_error(), Instant::now());
+                    run.answered(status.is_server_error(), self.latest(), Instant::now());
                     let got = Got {
                         response,
                         run,
@@ -231,15 +238,19 @@ impl Call {
         {
             return Some(Run::begin(lane, self.started, true));
         }
+        if self.service.line.is_before(self.standing.rank) {
+            return None;
+        }
         let lane = self.pick()?;
         Some(Run::begin(lane, self.started, false))
     }
 
-    fn pick(&self) -> Option<Rc<crate::lane::Lane>> {
+    pub(crate) fn pick(&self) -> Option<Rc<Lane>> {
+        let rank = Some(self.standing.rank);
         if self.tried.is_empty() {
-            self.service.pick()
+            self.service.pick(rank)
         } else {
-            self.service.other(&self.tried)
+            self.service.other(&self.tried, rank)
         }
     }
 
@@ -310,28 +321,6 @@ impl Call {
             Ok(())
         } else {
             Err(Refusal::Unreachable)
-        }
-    }
-
-    /// Waits in the service's queue for an instance that may have it.
-    pub(crate) async fn wait_for_instance(&mut self) -> Result<Run, Refusal> {
-        let settings = Arc::clone(&self.service.settings);
-        let patience = Duration::from_millis(settings.queue_timeout_ms);
-        let due = *self.queued.get_or_insert_with(|| Instant::now() + patience);
-        let body = self.store.as_ref().map_or(0, |store| store.memory());
-        let ticket = queue::enter(&self.service.cells, &settings, body);
-        let _ticket = ticket.ok_or(Refusal::QueueFull)?;
-        let hub = Rc::clone(&self.client.hub);
-        loop {
-            let changed = hub.changed.notified();
-            self.service = self.client.service();
-            if let Some(lane) = self.pick() {
-                return Ok(Run::begin(lane, Instant::now(), false));
-            }
-            let changed = pin!(changed);
-            if hub.core.wheel.until(changed, due).await.is_none() {
-                return Err(Refusal::NoInstance);
-            }
         }
     }
 }

@@ -1,7 +1,5 @@
-//! Heads on their way through: what must not pass from one connection to the next, what the
-//! instance is told of the client, and which requests are refused at sight.
-
-use std::net::{IpAddr, SocketAddr};
+//! Heads on their way through: what must not pass from one connection to the next, and which
+//! requests are refused at sight. What the instance is told of the client is `forwarded`'s.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -9,33 +7,10 @@ use http::uri::{PathAndQuery, Uri};
 use http::{Method, Version};
 
 use crate::answer::Refusal;
+use crate::forwarded::ClientHead;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Who the client is, as headers say it.
-#[derive(Debug, Clone)]
-pub(crate) struct ClientHead {
-    ip: HeaderValue,
-    local: HeaderValue,
-    proto: HeaderValue,
-}
-
-impl ClientHead {
-    pub(crate) fn new(peer: IpAddr, local: SocketAddr, tls: bool) -> Self {
-        let value = |text: String| {
-            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-        };
-        Self {
-            ip: value(peer.to_canonical().to_string()),
-            local: value(local.to_string()),
-            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
-        }
-    }
-}
 
 /// Whether a second sending does no more than the first one did.
 pub(crate) fn idempotent(method: &Method) -> bool {
@@ -59,18 +34,7 @@ pub(crate) fn make_ready(parts: &mut Parts, client: &ClientHead) -> Result<bool,
     }
     let host = host(parts, client)?;
     let headers = &mut parts.headers;
-    let through = match headers.get(&FORWARDED_FOR) {
-        Some(before) => {
-            let mut list = before.as_bytes().to_vec();
-            list.extend_from_slice(b", ");
-            list.extend_from_slice(client.ip.as_bytes());
-            HeaderValue::from_bytes(&list).unwrap_or_else(|_| client.ip.clone())
-        }
-        None => client.ip.clone(),
-    };
-    headers.insert(FORWARDED_FOR, through);
-    headers.insert(FORWARDED_PROTO, client.proto.clone());
-    headers.insert(FORWARDED_HOST, host);
+    client.tell(headers, host);
 
     if parts.uri.scheme().is_some() {
         let path = parts.uri.path_and_query().cloned();
@@ -231,7 +195,13 @@ mod tests {
     use super::*;
 
     fn client() -> ClientHead {
-        ClientHead::new([10, 0, 0, 1].into(), ([127, 0, 0, 1], 80).into(), false)
+        let front = Default::default();
+        ClientHead::new(
+            [10, 0, 0, 1].into(),
+            ([127, 0, 0, 1], 80).into(),
+            false,
+            &front,
+        )
     }
 
     fn parts(request: http::request::Builder) -> Parts {
@@ -256,26 +226,12 @@ mod tests {
         let wanted = [
             "accept",
             "host",
+            "traceparent",
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-proto",
         ];
         assert_eq!(names, wanted);
-    }
-
-    #[test]
-    fn the_instance_is_told_who_asked() {
-        let mut parts = parts(
-            http::Request::get("/")
-                .header("host", "shop:1")
-                .header("x-forwarded-for", "1.2.3.4")
-                .header("x-forwarded-proto", "https"),
-        );
-        make_ready(&mut parts, &client()).unwrap();
-        assert_eq!(parts.headers[&FORWARDED_FOR], "1.2.3.4, 10.0.0.1");
-        assert_eq!(parts.headers[&FORWARDED_PROTO], "http");
-        assert_eq!(parts.headers[&FORWARDED_HOST], "shop:1");
-        assert_eq!(parts.headers[header::HOST], "shop:1");
     }
 
     #[test]

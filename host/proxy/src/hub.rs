@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::budget::ServiceCells;
 use crate::lane::{Core, Lane, LaneWindow};
+use crate::line::Line;
 use crate::pick::LocalService;
 use crate::routes::Report;
 
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     epoch: Cell<u64>,
     lanes: RefCell<HashMap<u64, Rc<Lane>>>,
     views: RefCell<HashMap<ServiceName, Rc<LocalService>>>,
+    /// Who waits, by service; over all views.
+    lines: RefCell<HashMap<ServiceName, Rc<Line>>>,
     /// Told at every new view.
     pub(crate) changed: Notify,
 }
@@ -35,6 +38,7 @@ impl Hub {
             epoch: Cell::new(0),
             lanes: RefCell::default(),
             views: RefCell::default(),
+            lines: RefCell::default(),
             changed: Notify::new(),
         }
     }
@@ -59,7 +63,13 @@ impl Hub {
         let threads = self.core.shared.threads.len();
         let cells = Arc::new(ServiceCells::new(name.clone(), threads));
         let settings = Arc::clone(&self.core.shared.routes.load().settings);
-        Rc::new(LocalService::new(cells, settings, None, Vec::new()))
+        let line = self.line(name);
+        Rc::new(LocalService::new(cells, settings, None, Vec::new(), line))
+    }
+
+    fn line(&self, name: &ServiceName) -> Rc<Line> {
+        let mut lines = self.lines.borrow_mut();
+        Rc::clone(lines.entry(name.clone()).or_default())
     }
 
     fn rebuild(&self, epoch: u64) {
@@ -70,9 +80,11 @@ impl Hub {
         let mut views = HashMap::new();
         for service in &routes.services {
             let mut seats = Vec::with_capacity(service.targets.len());
+            let line = self.line(&service.cells.name);
             for target in &service.targets {
                 let lane = before.remove(&target.end.id).unwrap_or_else(|| {
-                    Rc::new(Lane::new(Arc::clone(&target.end), Rc::clone(&self.core)))
+                    let (end, core) = (Arc::clone(&target.end), Rc::clone(&self.core));
+                    Rc::new(Lane::new(end, core, Rc::clone(&line)))
                 });
                 lane.set(
                     patience,
@@ -89,8 +101,10 @@ impl Hub {
                 Arc::clone(&routes.settings),
                 Some(Arc::clone(&service.front)),
                 seats,
+                line,
             )
-            .with_tls(service.tls.clone());
+            .with_tls(service.tls.clone())
+            .with_classes(Arc::clone(&service.classes));
             views.insert(service.cells.name.clone(), Rc::new(view));
         }
         // A generation that is gone: what is in flight on it may end, nothing is kept open.

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use crate::body::UpBody;
 use crate::endpoint::{Endpoint, Failure};
+use crate::line::Line;
 use crate::routes::{Report, Shared, ThreadCells};
 use crate::socket::{Socket, Stream};
 use crate::wheel::Wheel;
@@ -43,6 +44,8 @@ pub(crate) struct Core {
 pub(crate) struct Lane {
     pub(crate) end: Arc<Endpoint>,
     pub(crate) core: Rc<Core>,
+    /// Who waits for an instance of its service on this thread.
+    line: Rc<Line>,
     inflight: Cell<u32>,
     leaving: Cell<bool>,
     /// Latest epoch at which `leaving` was seen.
@@ -101,10 +104,11 @@ pub(crate) fn histogram() -> Option<Histogram<u32>> {
 }
 
 impl Lane {
-    pub(crate) fn new(end: Arc<Endpoint>, core: Rc<Core>) -> Self {
+    pub(crate) fn new(end: Arc<Endpoint>, core: Rc<Core>, line: Rc<Line>) -> Self {
         Self {
             end,
             core,
+            line,
             inflight: Cell::new(0),
             leaving: Cell::new(false),
             epoch: Cell::new(0),
@@ -126,6 +130,19 @@ impl Lane {
 
     pub(crate) fn inflight(&self) -> u32 {
         self.inflight.get()
+    }
+
+    /// Whether its instance can use one more request of this rank.
+    pub(crate) fn has_room(&self, rank: u8) -> bool {
+        self.end.meter.has_room(self.core.thread, rank)
+    }
+
+    /// Somebody waits because it has no room.
+    pub(crate) fn hold(&self) {
+        if self.end.meter.hold() {
+            // When the channel is full, control looks twice a second all the same.
+            let _ = self.core.reports.try_send(Report::Held);
+        }
     }
 
     /// Which version of HTTP it speaks; connections of the other are not used any more.
@@ -312,23 +329,36 @@ pub(crate) struct Run {
     pub(crate) started: Instant,
     trial: bool,
     settled: bool,
+    /// It counts against the instance's limit: no answer has begun.
+    inside: bool,
 }
 
 impl Run {
     pub(crate) fn begin(lane: Rc<Lane>, started: Instant, trial: bool) -> Self {
         lane.inflight.set(lane.inflight.get() + 1);
         lane.window.borrow_mut().requests += 1;
+        lane.end.meter.enter(lane.core.thread);
         Self {
             lane,
             started,
             trial,
             settled: false,
+            inside: true,
         }
     }
 
-    /// The first byte of an answer came.
-    pub(crate) fn answered(&mut self, server_error: bool, now: Instant) {
+    /// The first byte of an answer came; the last byte of the request had come at `latest`, or
+    /// before it was given to the instance.
+    pub(crate) fn answered(&mut self, server_error: bool, latest: Instant, now: Instant) {
         self.settled = true;
+        self.leave();
+        let (meter, thread) = (&self.lane.end.meter, self.lane.core.thread);
+        if server_error {
+            meter.failed(thread);
+        } else {
+            let took = now.saturating_duration_since(latest.max(self.started));
+            meter.took(thread, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        }
         self.took(now);
         if server_error {
             self.lane.window.borrow_mut().errors += 1;
@@ -347,6 +377,14 @@ impl Run {
         self.took(now);
         self.count_failure(Failure::Unanswered);
         self.end_trial(false);
+    }
+
+    /// It takes no place of the instance's any more, and who waits may have it.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.inside) {
+            self.lane.end.meter.leave(self.lane.core.thread);
+            self.lane.line.call();
+        }
     }
 
     fn took(&self, now: Instant) {
@@ -437,6 +475,7 @@ impl Drop for Run {
                 self.lane.end.give_trial_back();
             }
         }
+        self.leave();
         let left = self.lane.inflight.get().saturating_sub(1);
         self.lane.inflight.set(left);
         if left == 0 {

@@ -11,7 +11,9 @@ use grace_model::instance::State;
 
 use crate::budget::ServiceCells;
 use crate::certs::InUse;
+use crate::class::Classes;
 use crate::lane::Lane;
+use crate::line::Line;
 
 /// Instances that a request was given to or refused by, so that it comes to none twice.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +29,10 @@ pub(crate) struct LocalService {
     pub(crate) settings: Arc<config::Proxy>,
     pub(crate) front: Arc<config::Front>,
     pub(crate) tls: Option<Arc<InUse>>,
+    /// Which of its requests come first.
+    pub(crate) classes: Arc<Classes>,
+    /// Who waits for an instance.
+    pub(crate) line: Rc<Line>,
     /// Whether the table knows it.
     pub(crate) known: bool,
     lanes: Vec<Seat>,
@@ -94,6 +100,7 @@ impl LocalService {
         settings: Arc<config::Proxy>,
         front: Option<Arc<config::Front>>,
         lanes: Vec<(Rc<Lane>, State, u32)>,
+        line: Rc<Line>,
     ) -> Self {
         let lanes: Vec<Seat> = lanes
             .into_iter()
@@ -120,6 +127,8 @@ impl LocalService {
             known: front.is_some(),
             front: front.unwrap_or_default(),
             tls: None,
+            classes: Arc::default(),
+            line,
             lanes,
             first,
             trials,
@@ -131,8 +140,14 @@ impl LocalService {
         Self { tls, ..self }
     }
 
-    /// The instance for a first try.
-    pub(crate) fn pick(&self) -> Option<Rc<Lane>> {
+    /// The same with its rules of priority.
+    pub(crate) fn with_classes(self, classes: Arc<Classes>) -> Self {
+        Self { classes, ..self }
+    }
+
+    /// The instance for a first try, with room for a request of this rank; none: any, whatever it
+    /// has.
+    pub(crate) fn pick(&self, rank: Option<u8>) -> Option<Rc<Lane>> {
         let one = self.draw()?;
         let two = if self.first.len() > 1 {
             self.draw()?
@@ -154,13 +169,18 @@ impl LocalService {
             }
             (true, false) => one.1,
             (false, true) => two.1,
-            (false, false) => return self.other(&Tried::default()),
+            (false, false) => return self.other(&Tried::default(), rank),
         };
+        if rank.is_some_and(|rank| !chosen.has_room(rank)) {
+            return self.other(&Tried::default(), rank);
+        }
         Some(Rc::clone(chosen))
     }
 
-    /// Any instance but those tried, by weight in the best tier that has one.
-    pub(crate) fn other(&self, tried: &Tried) -> Option<Rc<Lane>> {
+    /// Any instance but those tried, by weight in the best tier that has one, with room for a
+    /// request of this rank. One that stands in no better tier gets none because those that do
+    /// have no room.
+    pub(crate) fn other(&self, tried: &Tried, rank: Option<u8>) -> Option<Rc<Lane>> {
         let open = |seat: &&Seat| !tried.holds(seat.lane.end.id);
         let best = self
             .lanes
@@ -168,21 +188,34 @@ impl LocalService {
             .filter(open)
             .filter_map(Seat::tier)
             .min()?;
-        let group = || {
+        let tier = || {
             self.lanes
                 .iter()
                 .filter(open)
                 .filter(|seat| seat.tier() == Some(best))
         };
-        let total: u64 = group().map(|seat| u64::from(seat.weight)).sum();
+        // Looked at once: what is in flight on other threads changes meanwhile.
+        let group: Vec<&Seat> = tier()
+            .filter(|seat| rank.is_none_or(|rank| seat.lane.has_room(rank)))
+            .collect();
+        if group.is_empty() {
+            tier().for_each(|seat| seat.lane.hold());
+            return None;
+        }
+        let total: u64 = group.iter().map(|seat| u64::from(seat.weight)).sum();
         let mut at = fastrand::u64(0..total.max(1));
-        for seat in group() {
+        for seat in group {
             if at < u64::from(seat.weight) {
                 return Some(Rc::clone(&seat.lane));
             }
             at -= u64::from(seat.weight);
         }
         None
+    }
+
+    /// Whether there is an instance that takes requests, with room or without.
+    pub(crate) fn is_served(&self) -> bool {
+        !self.first.is_empty() && self.lanes.iter().any(|seat| seat.tier().is_some())
     }
 
     /// An ejected instance that waits for its trial, when there is another that could help out.
@@ -198,8 +231,8 @@ impl LocalService {
         })?;
         let mut tried = Tried::default();
         tried.add(seat.lane.end.id);
-        let helped =
-            self.other(&tried).is_some() && self.cells.affords(self.settings.retry_percent, now);
+        let helped = self.other(&tried, None).is_some()
+            && self.cells.affords(self.settings.retry_percent, now);
         (helped && seat.lane.end.take_trial()).then(|| Rc::clone(&seat.lane))
     }
 

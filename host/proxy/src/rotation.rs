@@ -55,6 +55,9 @@ impl Control {
             self.put_back(id, now);
         }
         self.look_at_ramps(now);
+        if self.watched.values().any(|it| it.limiter.is_awake()) {
+            self.look_at_limits(now);
+        }
     }
 
     /// Has an instance that was ejected come back by and by. How new ones come is the

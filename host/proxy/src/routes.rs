@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::budget::{Cell, ServiceCells};
 use crate::certs::InUse;
+use crate::class::Classes;
 use crate::endpoint::{Endpoint, Failure};
 use crate::lane::LaneWindow;
 
@@ -27,6 +28,8 @@ pub(crate) struct Routes {
 pub(crate) struct RouteService {
     pub(crate) cells: Arc<ServiceCells>,
     pub(crate) front: Arc<config::Front>,
+    /// Which of its requests come first.
+    pub(crate) classes: Arc<Classes>,
     /// Its certificate, when clients speak TLS.
     pub(crate) tls: Option<Arc<InUse>>,
     pub(crate) targets: Vec<Target>,
@@ -133,6 +136,8 @@ pub(crate) struct ThreadCells {
     pub(crate) failed: Cell,
     /// Requests answered 503: no instance.
     pub(crate) no_instance: Cell,
+    /// Requests sent away with 503: every instance had as many as it can use.
+    pub(crate) shed: Cell,
     /// Requests refused as malformed.
     pub(crate) refused: Cell,
     /// Connections closed in the middle of a body: the client or the instance stood still.
@@ -158,6 +163,8 @@ pub(crate) enum Report {
     },
     /// An endpoint's process was found stopped under a request.
     Stopped { end: Arc<Endpoint> },
+    /// Somebody waits because of a limit, for the first time since the last look.
+    Held,
     /// What came of a trial.
     Trial { end: Arc<Endpoint>, passed: bool },
     /// A request was in flight when its endpoint died of its own.

@@ -78,7 +78,7 @@ impl Call {
         loop {
             self.service = self.client.service();
             let now = Instant::now();
-            let (run, waited) = match self.service.other(&self.tried) {
+            let (run, waited) = match self.service.other(&self.tried, Some(self.standing.rank)) {
                 Some(lane) => (Run::begin(lane, now, false), false),
                 None if patient => match self.wait_for_instance().await {
                     Ok(run) => (run, true),
@@ -174,7 +174,11 @@ impl Call {
         }
         match sent {
             Some(Ok(response)) => {
-                run.answered(response.status().is_server_error(), Instant::now());
+                run.answered(
+                    response.status().is_server_error(),
+                    self.latest(),
+                    Instant::now(),
+                );
                 Some(Second::Answer(Got {
                     response,
                     run,
@@ -272,7 +276,11 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
                 Raced::First(sent, second) => {
                     return match (sent, second) {
                         (Ok(response), _) => {
-                            run.answered(response.status().is_server_error(), Instant::now());
+                            run.answered(
+                                response.status().is_server_error(),
+                                call.latest(),
+                                Instant::now(),
+                            );
                             Ok(Got {
                                 response,
                                 run,
@@ -312,7 +320,11 @@ pub(crate) async fn while_slow<F: Future<Output = Sent>>(
         };
         match wheel.until(work.as_mut(), next).await {
             Some(Ok(response)) => {
-                run.answered(response.status().is_server_error(), Instant::now());
+                run.answered(
+                    response.status().is_server_error(),
+                    call.latest(),
+                    Instant::now(),
+                );
                 return Ok(Got {
                     response,
                     run,

@@ -18,8 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Client, ClientIo};
 use crate::forward::forward;
+use crate::forwarded::ClientHead;
 use crate::greeting::{self, Ends};
-use crate::head::ClientHead;
 use crate::socket::{Socket, Stream};
 use crate::tcp;
 use crate::wire::Here;
@@ -91,9 +91,8 @@ impl Speech {
             return Ok(());
         }
         // It is the only one who sets it.
-        let _ = client
-            .head
-            .set(ClientHead::new(ends.client.ip(), ends.server, tls));
+        let head = ClientHead::new(ends.client.ip(), ends.server, tls, &service.front);
+        let _ = client.head.set(head);
         let (ahead, two) = match two {
             Some(two) => (Bytes::new(), two),
             None => first(&mut stream).await?,

@@ -3,11 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use grace_model::config::Class;
 use grace_model::status::Kernel;
 use serde::Serialize;
 
 use crate::budget::Cell;
 use crate::control::Control;
+use crate::meter;
 use crate::routes::ThreadCells;
 
 /// A kernel whose sign of life is older than this is not running.
@@ -23,6 +25,7 @@ struct Stats {
     table_version: Option<u64>,
     totals: Totals,
     instances: Vec<InstanceStats>,
+    services: Vec<ServiceStats>,
     certificates: Vec<CertificateStats>,
     kernels: Vec<Kernel>,
 }
@@ -37,6 +40,7 @@ struct Totals {
     suspects: u64,
     failed: u64,
     no_instance: u64,
+    shed: u64,
     waiting: u64,
     refused: u64,
     too_slow: u64,
@@ -60,6 +64,29 @@ struct InstanceStats {
     fenced: bool,
     /// The share of its weight that it gets, in percent.
     share: u8,
+    /// Requests at once that it can use; none: it has no limit.
+    limit: Option<u32>,
+    /// Requests given to it whose answers have not begun.
+    inflight: u32,
+}
+
+/// A service's requests.
+#[derive(Debug, Serialize)]
+struct ServiceStats {
+    service: String,
+    requests: u64,
+    /// Waiting now, for an instance or for room on one.
+    waiting: u64,
+    /// Sent away with 503 for want of room.
+    shed: ShedStats,
+}
+
+/// By class.
+#[derive(Debug, Serialize)]
+struct ShedStats {
+    high: u64,
+    normal: u64,
+    low: u64,
 }
 
 /// The certificate of a service.
@@ -90,6 +117,7 @@ impl Control {
             suspects: sum(|it| &it.suspects),
             failed: sum(|it| &it.failed),
             no_instance: sum(|it| &it.no_instance),
+            shed: sum(|it| &it.shed),
             waiting: self.cells.values().map(|it| it.queue.requests()).sum(),
             refused: sum(|it| &it.refused),
             too_slow: sum(|it| &it.too_slow),
@@ -112,9 +140,26 @@ impl Control {
                 stopped: watched.end.stopped(),
                 fenced: watched.end.fenced(),
                 share: watched.end.share(),
+                limit: Some(watched.end.meter.limit()).filter(|limit| *limit != meter::NONE),
+                inflight: watched.end.meter.inflight(),
             })
             .collect();
         instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+        let mut services: Vec<ServiceStats> = self
+            .cells
+            .values()
+            .map(|cells| ServiceStats {
+                service: cells.name.to_string(),
+                requests: cells.requests(),
+                waiting: cells.queue.requests(),
+                shed: ShedStats {
+                    high: cells.shed(Class::High),
+                    normal: cells.shed(Class::Normal),
+                    low: cells.shed(Class::Low),
+                },
+            })
+            .collect();
+        services.sort_by(|a, b| a.service.cmp(&b.service));
         let mut certificates: Vec<CertificateStats> = self
             .certificates
             .iter()
@@ -133,6 +178,7 @@ impl Control {
             table_version: self.table.as_ref().map(|table| table.version),
             totals,
             instances,
+            services,
             certificates,
             kernels,
         };

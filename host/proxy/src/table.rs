@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::address::Address;
 use crate::budget::ServiceCells;
 use crate::certs::{Certificate, InUse};
+use crate::class::Classes;
 use crate::control::{Control, News};
 use crate::endpoint::Endpoint;
 use crate::probe::{self, Pace};
@@ -52,6 +53,7 @@ impl Control {
             let front = Arc::new(service.front.clone());
             services.push(Arc::new(RouteService {
                 cells,
+                classes: Arc::new(Classes::new(&front.priority)),
                 tls: self.certificate(&service.name, &front),
                 front,
                 targets,
@@ -63,6 +65,7 @@ impl Control {
         let routes = Arc::new(Routes { settings, services });
         self.table = Some(table);
         self.shared.routes.store(Arc::clone(&routes));
+        self.set_limits(&routes);
         let epoch = self.shared.bump();
         self.begin_leaves(&routes, epoch);
     }
@@ -141,6 +144,7 @@ impl Control {
             Address::of(instance),
             instance.process.clone(),
             handle,
+            self.shared.threads.len(),
         ));
         if dead {
             end.mark_dead();

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::greeting::{self, Ends};
 use crate::lane::{DialError, Run};
 use crate::pick::Tried;
-use crate::queue;
+use crate::queue::{self, Wait};
 use crate::socket::Stream;
 
 /// Carries bytes both ways until both ends have closed or the instance is fenced.
@@ -38,7 +38,8 @@ pub(crate) async fn carry(client: Rc<Client>, mut near: Stream, ends: Ends) {
         }
     }
     // What is measured of a connection is the time until it stands.
-    run.answered(false, Instant::now());
+    let now = Instant::now();
+    run.answered(false, now, now);
     run.lane.cells(|cells| cells.tunnels.bump());
     let (done, ended) = oneshot::channel::<()>();
     let lane = Rc::clone(&run.lane);
@@ -64,9 +65,9 @@ async fn reach(client: &Rc<Client>) -> Option<(Run, Stream)> {
         let changed = client.hub.changed.notified();
         let service = client.service();
         let lane = if tried.is_empty() {
-            service.pick()
+            service.pick(None)
         } else {
-            service.other(&tried)
+            service.other(&tried, None)
         };
         if let Some(lane) = lane {
             let mut run = Run::begin(lane, started, false);
@@ -88,7 +89,7 @@ async fn reach(client: &Rc<Client>) -> Option<(Run, Stream)> {
             continue;
         }
         if ticket.is_none() {
-            ticket = Some(queue::enter(&service.cells, &settings, 0)?);
+            ticket = Some(queue::enter(&service.cells, &settings, 0, Wait::Instance)?);
         }
         let wheel = &client.hub.core.wheel;
         wheel.until(pin!(changed), due).await?;

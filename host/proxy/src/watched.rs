@@ -11,6 +11,8 @@ use tokio::task::AbortHandle;
 
 use crate::eject::Ejections;
 use crate::endpoint::Endpoint;
+use crate::limit::Limiter;
+use crate::meter::Sums;
 use crate::probe::{Pace, Probed};
 use crate::ramp::Ramp;
 
@@ -28,6 +30,9 @@ pub(crate) struct Watched {
     pub(crate) leave: Option<Leave>,
     /// Its way back to its whole share.
     pub(crate) ramp: Option<Ramp>,
+    /// How many requests at once it can use, and what was seen of it at the last look.
+    pub(crate) limiter: Limiter,
+    pub(crate) sums: Sums,
     verdict: Option<bool>,
     problem: String,
     told: Option<bool>,
@@ -63,6 +68,8 @@ impl Watched {
             ejections: Ejections::default(),
             leave: None,
             ramp: None,
+            limiter: Limiter::new(),
+            sums: Sums::default(),
             verdict: None,
             problem: String::new(),
             told: None,
@@ -178,7 +185,7 @@ mod tests {
             generation: 1,
         };
         Watched::new(
-            Arc::new(Endpoint::new(subject, None, None, None)),
+            Arc::new(Endpoint::new(subject, None, None, None, 1)),
             Instant::now(),
         )
     }

@@ -22,10 +22,14 @@ mod clients;
 mod deaths;
 #[path = "proxy/drains.rs"]
 mod drains;
+#[path = "proxy/grpc.rs"]
+mod grpc;
 #[path = "proxy/journals.rs"]
 mod journals;
 #[path = "proxy/limits.rs"]
 mod limits;
+#[path = "proxy/overload.rs"]
+mod overload;
 #[path = "proxy/passing.rs"]
 mod passing;
 #[path = "proxy/peers.rs"]

@@ -107,3 +107,88 @@ fn without_the_key_a_proxy_header_is_no_request() {
     client.write("PROXY TCP4 10.1.2.3 10.5.6.7 4 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer("GET").status, 400);
 }
+
+const SAID: &str = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 1.2.3.4\r\n\
+                    X-Forwarded-Host: www.shop\r\nForwarded: for=1.2.3.4\r\n";
+
+#[test]
+fn what_a_client_says_of_others_passes_only_from_proxies_that_are_trusted() {
+    let mut stage = Stage::new(1);
+    let echo = stage.client().ask("GET", "/echo", SAID, b"").text();
+    for wanted in [
+        "x-forwarded-for: 127.0.0.1\r",
+        "x-forwarded-proto: http\r",
+        "x-forwarded-host: shop\r",
+    ] {
+        assert!(echo.contains(wanted), "{wanted:?} is missing in {echo}");
+    }
+    assert!(!echo.contains("1.2.3.4"), "{echo}");
+    stage.change(|table| {
+        table.services[0].front.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let echo = stage.client().ask("GET", "/echo", SAID, b"").text();
+    for wanted in [
+        "x-forwarded-for: 1.2.3.4, 127.0.0.1\r",
+        "x-forwarded-proto: https\r",
+        "x-forwarded-host: www.shop\r",
+        "x-real-ip: 1.2.3.4\r",
+        "forwarded: for=1.2.3.4\r",
+    ] {
+        assert!(echo.contains(wanted), "{wanted:?} is missing in {echo}");
+    }
+}
+
+#[test]
+fn behind_a_proxy_header_it_is_the_client_it_names_who_is_trusted_or_not() {
+    let stage = Stage::with(1, |table| {
+        let front = &mut table.services[0].front;
+        front.proxy_in = true;
+        front.trusted_proxies = vec!["10.1.0.0/16".parse().unwrap()];
+    });
+    for (client, passes) in [("10.1.2.3", true), ("10.2.2.3", false)] {
+        let mut connection = stage.client();
+        connection.write(format!("PROXY TCP4 {client} 10.5.6.7 4 80\r\n"));
+        let echo = connection.ask("GET", "/echo", SAID, b"").text();
+        assert_eq!(echo.contains("x-real-ip"), passes, "{client}: {echo}");
+        assert!(echo.contains(&format!("{client}\r")), "{echo}");
+    }
+}
+
+/// The trace context that an instance was given.
+fn traced(stage: &Stage, headers: &str) -> (String, bool) {
+    let echo = stage.client().ask("GET", "/echo", headers, b"").text();
+    let line = echo
+        .lines()
+        .find_map(|line| line.strip_prefix("traceparent: "));
+    (
+        line.unwrap_or_default().trim().to_owned(),
+        echo.contains("tracestate: a=1"),
+    )
+}
+
+#[test]
+fn a_trace_goes_through_with_a_parent_id_a_hop_and_is_made_where_there_is_none() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let good = format!("Traceparent: 00-{trace}-00f067aa0ba902b7-01\r\nTracestate: a=1\r\n");
+    let mut stage = Stage::new(1);
+    let (one, state) = traced(&stage, &good);
+    let (two, _) = traced(&stage, &good);
+    assert!(
+        one.starts_with(&format!("00-{trace}-")) && one.ends_with("-01"),
+        "{one}"
+    );
+    assert!(state);
+    assert!(
+        one != two && !one.contains("00f067aa0ba902b7"),
+        "{one} {two}"
+    );
+    for bad in ["", "Traceparent: 00-nonsense\r\nTracestate: a=1\r\n"] {
+        let (made, state) = traced(&stage, bad);
+        assert!(made.len() == 55 && !made.contains(trace), "{made:?}");
+        assert!(!state);
+    }
+    stage.change(|table| table.services[0].front.trace = grace_model::config::Trace::Pass);
+    assert_eq!(traced(&stage, "").0, "");
+    let (same, _) = traced(&stage, &good);
+    assert_eq!(same, format!("00-{trace}-00f067aa0ba902b7-01"));
+}

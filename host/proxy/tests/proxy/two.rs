@@ -27,7 +27,7 @@ type Body = BoxBody<Bytes, Infallible>;
 type Messages = mpsc::UnboundedSender<Result<Frame<Bytes>, Infallible>>;
 
 /// Runs an asynchronous part of a test; one that hangs fails.
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -93,7 +93,7 @@ fn call(path: &str, body: Body) -> Request<Body> {
 }
 
 /// A stage whose instances speak HTTP/2.
-fn stage(workers: usize) -> (Stage, Vec<Worker>) {
+pub fn stage(workers: usize) -> (Stage, Vec<Worker>) {
     let workers: Vec<Worker> = (1..=workers)
         .map(|number| Worker::start_two(&format!("two-{number}")))
         .collect();
@@ -404,7 +404,16 @@ pub fn serve(listener: std::net::TcpListener, name: String) {
             let name = Rc::clone(&name);
             let service = hyper::service::service_fn(move |request| {
                 let name = Rc::clone(&name);
-                async move { Ok::<_, Infallible>(answer(&name, request).await) }
+                async move {
+                    let answer = if request.uri().path().starts_with("/words.") {
+                        let answer = crate::grpc::answer(&name, request).await;
+                        answer.map(|body| body.map_err(std::io::Error::other).boxed_unsync())
+                    } else {
+                        let answer = answer(&name, request).await;
+                        answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+                    };
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let builder = hyper::server::conn::http2::Builder::new(Here);
             tokio::task::spawn_local(builder.serve_connection(TokioIo::new(stream), service));

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use grace_model::instance::{ExitCause, ProcessId};
@@ -44,7 +44,15 @@ struct Shop {
     mode: Mutex<String>,
     /// How often each `x-id` was seen.
     seen: Mutex<HashMap<String, u32>>,
+    /// Requests at work on `/work`, of which there are never more than `PLACES`.
+    work: Mutex<usize>,
+    /// Requests on `/gather`.
+    gathered: Mutex<usize>,
+    changed: Condvar,
 }
+
+/// Requests of `/work` that are served at once; others wait.
+const PLACES: usize = 4;
 
 impl Worker {
     /// Starts one that answers with this name.
@@ -324,6 +332,29 @@ fn answer(
         "/sleep" => {
             std::thread::sleep(Duration::from_millis(query.parse().unwrap()));
             say(writer, shop, request, 200, b"slept")
+        }
+        "/work" => {
+            let mut work = shop.work.lock().unwrap();
+            while *work >= PLACES {
+                work = shop.changed.wait(work).unwrap();
+            }
+            *work += 1;
+            drop(work);
+            std::thread::sleep(Duration::from_millis(query.parse().unwrap()));
+            *shop.work.lock().unwrap() -= 1;
+            shop.changed.notify_all();
+            say(writer, shop, request, 200, b"worked")
+        }
+        "/gather" => {
+            // None is answered before so many are here at once.
+            let mut gathered = shop.gathered.lock().unwrap();
+            *gathered += 1;
+            shop.changed.notify_all();
+            while *gathered < query.parse::<usize>().unwrap() {
+                gathered = shop.changed.wait(gathered).unwrap();
+            }
+            drop(gathered);
+            say(writer, shop, request, 200, b"gathered")
         }
         "/echo" => {
             let mut text = format!("{} {}\n{}\n", request.method, request.path, request.headers);

@@ -64,6 +64,7 @@ pub async fn answer(
             return Ok(json_answer(StatusCode::INTERNAL_SERVER_ERROR, &body));
         }
     };
+    let _place = state.place().await;
     let delay_ms = current.delay_ms.saturating_add(state.delay_ms.get());
     if delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;

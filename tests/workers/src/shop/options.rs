@@ -22,6 +22,7 @@ shop-worker: a sample HTTP worker that fails when told to
   --die-after-ms N   exit with code 1 after that time
   --hang-after-ms N  answer nothing any more after that time, and stay
   --fail-start       exit with code 1 at once
+  --places N         serve N requests at once but for /healthz; others wait inside
 
 Paths: any (its own id, pid and greeting as JSON), /healthz, /crash, /abort, /slow?ms=N,
 /status?code=N, /echo (POST), /ws (WebSocket echo), /break?errors=1 or ?delay_ms=N (from then
@@ -48,6 +49,8 @@ pub struct Options {
     pub hang_after: Option<Duration>,
     /// Whether it fails at once.
     pub fail_start: bool,
+    /// Requests served at once. None: as many as come.
+    pub places: Option<u16>,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
                 "--die-after-ms" => options.die_after = Some(args.millis(name)?),
                 "--hang-after-ms" => options.hang_after = Some(args.millis(name)?),
                 "--fail-start" => options.fail_start = true,
+                "--places" => options.places = Some(args.value(name)?),
                 _ => bail!("{name} is no option; see --help"),
             }
         }

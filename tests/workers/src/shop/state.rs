@@ -5,6 +5,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::Options;
 use super::settings::SettingsFile;
 
@@ -16,6 +18,7 @@ pub struct State {
     /// Since `/break?delay_ms=N`: time before every answer but that of a health check.
     pub delay_ms: Cell<u64>,
     orders: Option<PathBuf>,
+    places: Option<Semaphore>,
 }
 
 impl State {
@@ -25,7 +28,13 @@ impl State {
             errors: Cell::new(false),
             delay_ms: Cell::new(0),
             orders: options.orders.clone(),
+            places: options.places.map(|count| Semaphore::new(count.into())),
         }
+    }
+
+    /// Waits for a place, first come, first served; none where there is no need of any.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.places.as_ref()?.acquire().await.ok()
     }
 
     /// Writes down that something was begun which nobody wants twice.
