@@ -513,7 +513,11 @@ fn a_deadline_a_number_and_a_size_of_the_queue_are_set_and_so_is_the_limit() {
     let place = Place::new();
     let proxy = place.good("").proxy;
     assert_eq!(
-        (proxy.queue_timeout_ms, proxy.queue_requests, proxy.queue_bytes),
+        (
+            proxy.queue_timeout_ms,
+            proxy.queue_requests,
+            proxy.queue_bytes
+        ),
         (5_000, 1_000, 16 << 20)
     );
     assert_eq!((proxy.limit, proxy.limit_wait_ms), (true, 2_000));
@@ -521,7 +525,11 @@ fn a_deadline_a_number_and_a_size_of_the_queue_are_set_and_so_is_the_limit() {
                 limit = false\nlimit_wait = \"300ms\"";
     let proxy = place.good(keys).proxy;
     assert_eq!(
-        (proxy.queue_timeout_ms, proxy.queue_requests, proxy.queue_bytes),
+        (
+            proxy.queue_timeout_ms,
+            proxy.queue_requests,
+            proxy.queue_bytes
+        ),
         (7_000, 9, 1 << 20)
     );
     assert_eq!((proxy.limit, proxy.limit_wait_ms), (false, 300));

@@ -8,7 +8,7 @@ use grace_model::config::{Class, Priority};
 use crate::client::Client;
 use crate::stage::Stage;
 
-/// Those of `/cart` are important, those of `/work` are not.
+/// By a header: who pays comes first, what is done in batches comes last.
 fn priorities(table: &mut grace_model::ipc::Table) {
     let rule = |class, header: &str| Priority {
         class,
@@ -161,34 +161,5 @@ fn a_full_instance_holds_up_nobody_while_another_has_room() {
     for one in all {
         assert_eq!(one.join().unwrap(), 200);
     }
-    assert_eq!(stage.total("shed"), 0);
-}
-
-#[test]
-fn second_tries_do_not_add_to_an_overload() {
-    // Two instances, of which one answers errors; the other has as many as it can use.
-    let stage = Stage::with(2, |table| {
-        table.proxy.limit_wait_ms = 60_000;
-        table.proxy.eject_failures = 1_000;
-        table.proxy.hedge_ms = 60_000;
-        table.proxy.retry_percent = 100;
-    });
-    stage.workers[0].mode("fail");
-    let inside = |stage: &Stage, number: usize| {
-        stage.stats()["instances"][number - 1]["inflight"]
-            .as_u64()
-            .unwrap()
-    };
-    let waiting: Vec<_> = (0..100)
-        .map(|_| {
-            let addr = stage.addr;
-            std::thread::spawn(move || Client::connect(addr).get("/gather?16").status)
-        })
-        .collect();
-    for one in waiting {
-        let status = one.join().unwrap();
-        assert!(matches!(status, 200 | 500), "{status}");
-    }
-    assert_eq!(inside(&stage, 1) + inside(&stage, 2), 0);
     assert_eq!(stage.total("shed"), 0);
 }
