@@ -27,7 +27,7 @@ cargo xtask COMMAND
                      every check: formatting, lints, unit, plugin and end-to-end tests, docs
                      --full: a test whose tool is missing fails instead of being listed
   plugins            build the components that Grace ships into plugins/out
-  bench [NAME] [--json]
+  bench [NAME] [--json] [--with PATH]
                      measure against the peers, in interleaved rounds
   claims [--check]   the README's table of claims, from what `grace prove` proves here; with
                      --check a table that differs is told, with exit code 1

@@ -66,6 +66,23 @@ fn a_process_told_to_break_answers_errors_until_it_is_a_new_one() {
 }
 
 #[test]
+fn a_process_told_to_hold_memory_holds_it_and_bytes_are_as_many_as_asked() {
+    let worker = Worker::start(&[]);
+    let used = || {
+        let text = fs::read_to_string(format!("/proc/{}/statm", worker.child.id())).unwrap();
+        let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    };
+    let before = used();
+    assert_eq!(worker.get("/break?hold_mib=32").0, 200);
+    assert!(used() >= before + (32 << 20));
+    assert_eq!(worker.get("/break").0, 200);
+    assert!(used() < before + (32 << 20));
+    let (status, body) = worker.get("/bytes?count=100000");
+    assert_eq!((status, body.len()), (200, 100_000));
+}
+
+#[test]
 fn every_post_that_is_begun_is_written_down() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("orders");
@@ -102,7 +119,13 @@ fn it_crashes_aborts_dies_and_fails_its_start_when_told() {
 
 #[test]
 fn a_hang_accepts_connections_answers_nobody_and_needs_sigkill() {
-    let mut worker = Worker::start(&["--hang-after-ms", "200"]);
+    is_hung(Worker::start(&["--hang-after-ms", "200"]));
+    let told = Worker::start(&[]);
+    assert_eq!(told.get("/break?hang=1").0, 200);
+    is_hung(told);
+}
+
+fn is_hung(mut worker: Worker) {
     let mut stuck = None;
     until("a hang", || {
         let mut stream = TcpStream::connect(worker.addr).unwrap();

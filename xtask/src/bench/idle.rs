@@ -18,16 +18,9 @@ pub fn measure(grace: &Path) -> Result<Vec<Figure>> {
     let fleet = Fleet::start(grace, 6, 0, 2)?;
     // What starting needs is over after a while.
     std::thread::sleep(Duration::from_secs(15));
-    let status = fleet.ask(&["status", "--json"])?;
-    let mut pids: Vec<u64> = status["processes"]
-        .as_array()
-        .context("no processes")?
-        .iter()
-        .filter_map(|process| process["pid"].as_u64())
-        .filter(|pid| *pid > 0)
-        .collect();
-    let instances = fleet.instances()?;
-    pids.extend(instances.iter().map(|(_, pid, _)| u64::from(*pid)));
+    let own = fleet.processes()?.into_iter().map(|(_, pid)| pid);
+    let instances = fleet.instances()?.into_iter().map(|(_, pid, _)| pid);
+    let pids: Vec<u32> = own.chain(instances).filter(|pid| *pid > 0).collect();
     let kib: u64 = pids.iter().map(|pid| pss_kib(*pid)).sum::<Result<u64>>()?;
     let before: u64 = pids.iter().map(|pid| ticks(*pid)).sum::<Result<u64>>()?;
     let begun = Instant::now();
@@ -42,20 +35,27 @@ pub fn measure(grace: &Path) -> Result<Vec<Figure>> {
     ])
 }
 
-fn pss_kib(pid: u64) -> Result<u64> {
+/// Proportional set size of a process.
+pub fn pss_kib(pid: u32) -> Result<u64> {
+    rolled_up(pid, "Pss:")
+}
+
+/// The part of it that is in no file: what a process has made itself.
+pub fn own_kib(pid: u32) -> Result<u64> {
+    rolled_up(pid, "Pss_Anon:")
+}
+
+fn rolled_up(pid: u32, key: &str) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .context("no Pss")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
     Ok(line
-        .split_whitespace()
-        .next()
-        .context("no number")?
+        .and_then(|line| line.split_whitespace().next())
+        .with_context(|| format!("no {key} in smaps_rollup"))?
         .parse()?)
 }
 
-fn ticks(pid: u64) -> Result<u64> {
+/// Processor time of a process, in 1/100 s.
+pub fn ticks(pid: u32) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let rest = text.rsplit(')').next().context("no stat")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::fleet::Fleet;
+use super::load::{Load, failed, longest};
 use super::peer;
-use super::proxy::open_load;
 use super::rounds::{Turn, interleaved, median};
 use super::row::{Figure, Spec, at_most, beside};
 
@@ -48,20 +48,26 @@ pub fn kill(signal: &str, pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// The pid of the sample worker that answers on this port, if one does.
-fn serving(port: u16) -> Option<u32> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-    stream
-        .write_all(b"GET /hello?id=1 HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
-        .ok()?;
+/// What a server on this port answers, head and body.
+pub fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes())?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The pid of the sample worker that answers on this port, if one does.
+pub fn serving(port: u16) -> Option<u32> {
+    let text = get(port, "/hello?id=1").ok()?;
     let body: Value = serde_json::from_str(text.split_once("\r\n\r\n")?.1.trim()).ok()?;
     u32::try_from(body["pid"].as_u64()?).ok()
 }
 
-fn back_after(port: u16, old: u32) -> Result<f64> {
+/// Milliseconds from `kill -9` until another process serves on this port.
+pub fn back_after(port: u16, old: u32) -> Result<f64> {
     let begun = Instant::now();
     kill("KILL", old)?;
     while begun.elapsed() < Duration::from_secs(30) {
@@ -160,12 +166,7 @@ fn out_of_rotation(fleet: &Fleet) -> Result<f64> {
 pub fn under_load(grace: &Path) -> Result<Vec<Figure>> {
     let fleet = Fleet::start(grace, 6, 30, 1)?;
     // HAProxy with retries in front of the same instances, which Grace restarts on the same ports.
-    let ports: Vec<u16> = fleet
-        .instances()?
-        .into_iter()
-        .map(|(_, _, port)| port)
-        .collect();
-    let haproxy = peer::haproxy(&ports, 1, true)?;
+    let haproxy = peer::haproxy(&fleet.ports()?, 1, true)?;
     // Until its checks have seen every server.
     std::thread::sleep(Duration::from_secs(2));
     let (fleet, haproxy) = (&fleet, &haproxy);
@@ -194,30 +195,12 @@ pub fn under_load(grace: &Path) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::beside(&LOAD_ROWS[0], failed(&reports[0])?, failed(&reports[1])?),
         Figure::beside(&LOAD_ROWS[1], failed(&reports[2])?, failed(&reports[3])?),
-        Figure::beside(&LOAD_ROWS[2], longest(&reports[2])?, longest(&reports[3])?),
+        Figure::beside(
+            &LOAD_ROWS[2],
+            longest(&reports[2], "longest_ms")?,
+            longest(&reports[3], "longest_ms")?,
+        ),
     ])
-}
-
-fn figures(reports: &[Value], key: &str) -> Result<Vec<f64>> {
-    let figure = |report: &Value| {
-        report[key]
-            .as_f64()
-            .with_context(|| format!("the load tells no {key}"))
-    };
-    reports.iter().map(figure).collect()
-}
-
-/// Of all rounds together: the row is about the whole minute, and a median of the rounds would
-/// hide a failed request.
-fn failed(reports: &[Value]) -> Result<f64> {
-    Ok(figures(reports, "failed")?.iter().sum())
-}
-
-/// Of all rounds, for the same reason.
-fn longest(reports: &[Value]) -> Result<f64> {
-    Ok(figures(reports, "longest_ms")?
-        .into_iter()
-        .fold(0.0, f64::max))
 }
 
 /// The load's report while one instance after another gets the signal, `times` in all.
@@ -229,42 +212,23 @@ fn disturbed(
     times: u32,
     every: Duration,
 ) -> Result<Value> {
-    // Two seconds before the first and three after the last.
-    let seconds = every.as_secs() * u64::from(times) + 5;
-    let load = {
-        let (grace, listen) = (grace.to_owned(), listen.to_owned());
-        std::thread::spawn(move || open_load(&grace, &listen, 2000, &format!("{seconds}s")))
+    let load = Load {
+        grace,
+        listen,
+        rate: 2000,
+        // Two seconds before the first and three after the last.
+        time: every * times + Duration::from_secs(5),
     };
-    std::thread::sleep(Duration::from_secs(2));
-    let begun = Instant::now();
-    let disturb = |turn: u32| -> Result<()> {
-        let instances = fleet.instances()?;
-        let (_, pid, _) = &instances[turn as usize % instances.len()];
-        if *pid > 1 {
-            kill(signal, *pid)?;
-        }
-        std::thread::sleep((every * (turn + 1)).saturating_sub(begun.elapsed()));
-        Ok(())
-    };
-    let done = (0..times).try_for_each(disturb);
-    // The load is ended before anything else is started, also after an error.
-    let report = load
-        .join()
-        .map_err(|_| anyhow::anyhow!("the load's thread ended badly"))?;
-    done.and(report)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_failure_in_one_round_is_not_lost_in_a_median() {
-        let reports = [(0, 40.0), (1, 900.0), (0, 30.0)].map(
-            |(failed, longest)| serde_json::json!({ "failed": failed, "longest_ms": longest }),
-        );
-        assert!((failed(&reports).unwrap() - 1.0).abs() < 1e-9);
-        assert!((longest(&reports).unwrap() - 900.0).abs() < 1e-9);
-        assert!(failed(&[serde_json::json!({})]).is_err());
-    }
+    load.while_it(|| {
+        let begun = Instant::now();
+        (0..times).try_for_each(|turn| {
+            let instances = fleet.instances()?;
+            let (_, pid, _) = &instances[turn as usize % instances.len()];
+            if *pid > 1 {
+                kill(signal, *pid)?;
+            }
+            std::thread::sleep((every * (turn + 1)).saturating_sub(begun.elapsed()));
+            Ok(())
+        })
+    })
 }

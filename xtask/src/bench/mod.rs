@@ -1,50 +1,79 @@
-//! `cargo xtask bench [NAME] [--json]`: measures Grace beside its peers, in interleaved rounds on
+//! `cargo xtask bench [NAME] [--json] [--with PATH]`: measures Grace beside its peers, in interleaved rounds on
 //! the same machine in the same run, and prints medians. It judges nothing: goals are printed
 //! beside the figures, met or not.
 
 mod back;
 mod clone;
+mod cost;
+mod doors;
 mod fleet;
+mod hang;
 mod idle;
 mod kill;
+mod load;
+mod lossless;
 mod peer;
 mod process;
 mod proxy;
 mod rounds;
 mod row;
 mod tables;
+mod traffic;
 mod wasm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::build::{Progress, cargo_build};
+use crate::build::{Progress, cargo_build, clock};
 use crate::command::{cargo, target};
 use crate::plugins;
 use row::Row;
 use tables::{ALL, Bench};
 
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked<'a> {
+    name: &'a str,
+    json: bool,
+    /// The binary to measure; none: a release build of this checkout.
+    with: Option<PathBuf>,
+}
+
+fn asked(args: &[String]) -> Result<Asked<'_>> {
+    let (mut name, mut json, mut with) = (None, false, None);
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        match arg {
+            "--json" => json = true,
+            "--with" => {
+                let path = PathBuf::from(args.next().context("--with takes a path to grace")?);
+                let path = path.canonicalize();
+                with = Some(path.context("--with: there is no such file")?);
+            }
+            _ if arg.starts_with('-') => bail!("bench takes --json and --with PATH, not {arg}"),
+            _ if name.is_some() => bail!("bench takes one name: of a bench, or of a row"),
+            _ => name = Some(arg),
+        }
+    }
+    let name = name.unwrap_or("main");
+    Ok(Asked { name, json, with })
+}
+
 pub fn run(args: &[String]) -> Result<ExitCode> {
-    let json = args.iter().any(|arg| arg == "--json");
-    let names: Vec<&str> = args
-        .iter()
-        .map(String::as_str)
-        .filter(|arg| *arg != "--json")
-        .collect();
-    let name = match names.as_slice() {
-        [] => "main",
-        [name] => name,
-        _ => bail!("bench takes one name: of a bench, or of a row"),
-    };
-    let (bench, only) = find(ALL, name)?;
-    let rows = measure(bench, only, &build()?);
-    if json {
-        println!("{}", row::json(name, &rows));
+    let asked = asked(args)?;
+    let (bench, only) = find(ALL, asked.name)?;
+    let grace = asked.with.map_or_else(build, Ok)?;
+    let begun = Instant::now();
+    let rows = measure(bench, only, &grace);
+    if asked.json {
+        println!("{}", row::json(asked.name, &rows));
     } else {
         print!("{}", row::table(&rows));
     }
+    eprintln!("measured in {}", clock(begun.elapsed()));
     Ok(ExitCode::from(verdict(&rows, &mut |line| {
         eprintln!("{line}")
     })))
@@ -96,7 +125,10 @@ fn measure(bench: &Bench, only: Option<&str>, grace: &Path) -> Vec<Row> {
         let measured = match group.measure {
             Some(measure) => {
                 eprintln!("measuring {}", names.join(", "));
-                measure(grace).map_err(|error| format!("{error:#}"))
+                let begun = Instant::now();
+                let measured = measure(grace);
+                eprintln!("{}: {}", names.join(", "), clock(begun.elapsed()));
+                measured.map_err(|error| format!("{error:#}"))
             }
             None => Err("there is no measurement for it".to_owned()),
         };
@@ -197,6 +229,19 @@ mod tests {
         assert_eq!((rows.len(), code), (1, 0), "{said:?}");
         assert_eq!(rows[0].met(), Some(false));
         assert_eq!(judged(Some("later")).1, 2);
+    }
+
+    #[test]
+    fn a_binary_may_be_given_and_anything_else_that_is_not_understood_is_an_error() {
+        let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        let all = words("fleet --json --with /bin/sh");
+        let it = asked(&all).unwrap();
+        assert_eq!((it.name, it.json), ("fleet", true));
+        assert_eq!(it.with, Some(Path::new("/bin/sh").canonicalize().unwrap()));
+        assert_eq!(asked(&[]).unwrap().name, "main");
+        for bad in ["a b", "--jsn", "--with", "--with /no/such/grace"] {
+            assert!(asked(&words(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

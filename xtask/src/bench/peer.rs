@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::process::{descendants, end};
+use super::process::{Guard, descendants, end};
 use crate::command::{Scratch, succeed, which};
 
 /// How long a peer may take until it listens.
@@ -20,6 +20,13 @@ pub struct Peer {
     child: Child,
     _dir: Scratch,
     pub listen: String,
+    guard: Option<Guard>,
+}
+
+impl Peer {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Peer {
@@ -27,6 +34,9 @@ impl Drop for Peer {
         let below = descendants(self.child.id());
         end(&mut self.child, Duration::from_secs(5));
         below.iter().for_each(|process| process.kill());
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
+        }
     }
 }
 
@@ -83,7 +93,13 @@ fn start(
         child,
         _dir: dir,
         listen: format!("127.0.0.1:{port}"),
+        guard: None,
     };
+    peer.guard = Some(Guard::new(&format!(
+        "kill {pid}; sleep 1; kill -9 {pid} 2>/dev/null; rm -rf '{}'",
+        peer._dir.path().display(),
+        pid = peer.child.id(),
+    ))?);
     let begun = Instant::now();
     while begun.elapsed() < patience {
         if let Some(status) = peer.child.try_wait()? {
@@ -103,6 +119,11 @@ fn start(
 
 /// HAProxy in front of these ports. With `retries` it is tuned to lose nothing.
 pub fn haproxy(ports: &[u16], threads: u32, retries: bool) -> Result<Peer> {
+    haproxy_for(4096, ports, threads, retries)
+}
+
+/// The same for so many connections of clients.
+pub fn haproxy_for(connections: u32, ports: &[u16], threads: u32, retries: bool) -> Result<Peer> {
     let program = need("haproxy", "haproxy")?;
     let port = free_port()?;
     let retry = if retries {
@@ -116,7 +137,7 @@ pub fn haproxy(ports: &[u16], threads: u32, retries: bool) -> Result<Peer> {
         .map(|(at, port)| format!("  server s{at} 127.0.0.1:{port} check inter 500ms\n"))
         .collect();
     let text = format!(
-        "global\n  nbthread {threads}\n  maxconn 4096\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n\
+        "global\n  nbthread {threads}\n  maxconn {connections}\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n\
          \x20 timeout server 10s\n  http-reuse always\n{retry}\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\n\
          backend out\n  balance roundrobin\n  option httpchk GET /healthz\n{servers}"
     );

@@ -40,6 +40,8 @@ pub struct Report {
     pub longest_ms: u64,
     /// How late the load itself was at worst: part of the latencies, and not the server's.
     pub own_delay_ms: u64,
+    /// The longest time between two good answers, less what the load itself was late in it.
+    pub longest_gap_us: u64,
     /// The first failures.
     pub failures: Vec<Failure>,
 }
@@ -72,6 +74,11 @@ pub struct Tally {
     ok: u64,
     failed: u64,
     own_delay: Duration,
+    /// When the last good answer had come, from the start.
+    last_ok: Option<Duration>,
+    /// How late the load was at worst since then.
+    late_since: Duration,
+    longest_gap: Duration,
     failures: Vec<Failure>,
     all: Histogram<u64>,
     recent: Histogram<u64>,
@@ -85,6 +92,9 @@ impl Tally {
             ok: 0,
             failed: 0,
             own_delay: Duration::ZERO,
+            last_ok: None,
+            late_since: Duration::ZERO,
+            longest_gap: Duration::ZERO,
             failures: Vec::new(),
             all: histogram.clone(),
             recent: histogram,
@@ -94,6 +104,7 @@ impl Tally {
     pub fn sending(&mut self, late: Duration) {
         self.sent = self.sent.saturating_add(1);
         self.own_delay = self.own_delay.max(late);
+        self.late_since = self.late_since.max(late);
     }
 
     pub fn ended(
@@ -107,7 +118,10 @@ impl Tally {
         self.all.saturating_record(us);
         self.recent.saturating_record(us);
         match result {
-            Ok(()) => self.ok = self.ok.saturating_add(1),
+            Ok(()) => {
+                self.ok = self.ok.saturating_add(1);
+                self.answered(due.saturating_add(latency));
+            }
             Err(reason) => {
                 self.failed = self.failed.saturating_add(1);
                 if self.failures.len() < KEPT_FAILURES {
@@ -119,6 +133,15 @@ impl Tally {
                 }
             }
         }
+    }
+
+    fn answered(&mut self, at: Duration) {
+        if let Some(last) = self.last_ok {
+            let gap = at.saturating_sub(last).saturating_sub(self.late_since);
+            self.longest_gap = self.longest_gap.max(gap);
+        }
+        self.last_ok = Some(at);
+        self.late_since = Duration::ZERO;
     }
 
     pub fn progress(&mut self, elapsed: Duration) -> Progress {
@@ -153,6 +176,7 @@ impl Tally {
             p99_us: quantile(&self.all, 0.99),
             longest_ms: longest_ms(&self.all),
             own_delay_ms: millis(self.own_delay),
+            longest_gap_us: u64::try_from(self.longest_gap.as_micros()).unwrap_or(LONGEST_US),
             failures: self.failures.clone(),
         }
     }
@@ -172,4 +196,29 @@ fn longest_ms(of: &Histogram<u64>) -> u64 {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_the_longest_time_without_a_good_answer_less_what_the_load_was_late() {
+        let ms = Duration::from_millis;
+        let mut tally = Tally::new().expect("bounds");
+        let mut ended = |due: u64, latency: u64, late: u64, good: bool| {
+            tally.sending(ms(late));
+            let result = if good { Ok(()) } else { Err(String::new()) };
+            tally.ended(ms(due), ms(latency), String::new(), result);
+            tally.report(ms(1_000)).longest_gap_us / 1_000
+        };
+        assert_eq!(ended(0, 1, 0, true), 0);
+        assert_eq!(ended(5, 1, 0, true), 5);
+        // What failed is no answer: from 6 to 22.
+        assert_eq!(ended(10, 1, 0, false), 5);
+        assert_eq!(ended(20, 2, 0, true), 16);
+        // 40 ms, 30 of which nothing was asked.
+        assert_eq!(ended(30, 32, 30, true), 16);
+        assert_eq!(ended(63, 20, 0, true), 21);
+    }
 }

@@ -11,8 +11,12 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::server::hang;
 use super::state::State;
 use super::websocket;
+
+/// How long the answer to being told to hang has to get out.
+const TOLD: Duration = Duration::from_millis(50);
 
 /// An answer is in one piece.
 pub type Body = Full<Bytes>;
@@ -42,6 +46,10 @@ pub async fn answer(
             let number = |key| query(&request, key).and_then(|text| text.parse::<u64>().ok());
             state.errors.set(number("errors").is_some_and(|on| on > 0));
             state.delay_ms.set(number("delay_ms").unwrap_or(0));
+            state.hold(number("hold_mib").unwrap_or(0));
+            if number("hang").is_some_and(|on| on > 0) {
+                tokio::task::spawn_local(hang(TOLD));
+            }
             return Ok(json_answer(StatusCode::OK, &json!({ "pid": pid() })));
         }
         _ => {}
@@ -91,6 +99,10 @@ pub async fn answer(
                 .unwrap_or(StatusCode::BAD_REQUEST);
         }
         _ => {}
+    }
+    if path == "/bytes" {
+        let count = query(&request, "count").and_then(|text| text.parse().ok());
+        return Ok(Response::new(Full::new(state.filler(count.unwrap_or(0)))));
     }
     let body = json!({
         "id": query(&request, "id").unwrap_or_default(),

@@ -25,9 +25,10 @@ shop-worker: a sample HTTP worker that fails when told to
   --places N         serve N requests at once but for /healthz; others wait inside
 
 Paths: any (its own id, pid and greeting as JSON), /healthz, /crash, /abort, /slow?ms=N,
-/status?code=N, /echo (POST), /ws (WebSocket echo), /break?errors=1 or ?delay_ms=N (from then
-on this process answers all but /healthz with 500, or that much later). SIGTERM ends it when its
-requests are answered.
+/status?code=N, /bytes?count=N, /echo (POST), /ws (WebSocket echo), /break?errors=1, ?delay_ms=N,
+?hold_mib=N or ?hang=1 (from then on this process answers all but /healthz with 500, or that much
+later, holds that much memory, or answers nothing any more). SIGTERM ends it when its requests are
+answered.
 ";
 
 /// What the worker is told.

@@ -105,7 +105,7 @@ async fn connection(stream: TcpStream, state: Rc<State>, mut end: watch::Receive
 }
 
 /// Blocks the only thread: connections are still accepted by the kernel, and nobody answers.
-async fn hang(after: Duration) {
+pub(super) async fn hang(after: Duration) {
     tokio::time::sleep(after).await;
     eprintln!("shop-worker: told to hang after {} ms", after.as_millis());
     loop {
