@@ -76,6 +76,51 @@ fn an_instance_without_network_and_with_a_tmp_of_its_own_serves_through_the_prox
     host.down();
 }
 
+/// Beside a service without a limit that uses as much.
+#[test]
+fn an_instance_near_its_memory_limit_is_found_and_restarted_before_it_is_killed() {
+    let name = "an_instance_near_its_memory_limit_is_found_and_restarted_before_it_is_killed";
+    let service = |name: &str, more: &str| {
+        format!(
+            "[[service]]\nname = {name:?}\ncommand = {}\nlisten = \"127.0.0.1:0\"\n\
+             ready = {{ http = \"/healthz\" }}\n{more}\n",
+            worker("")
+        )
+    };
+    let limited = service("shop", "limits = { memory = \"256MiB\" }");
+    let host = Host::new(&format!("{limited}{}", service("free", "")));
+    let checks = host.json(&["doctor"])["checks"].clone();
+    let given = checks.as_array().is_some_and(|all| {
+        all.iter()
+            .any(|it| it["what"] == "cgroup memory" && it["verdict"] == "good")
+    });
+    if !given {
+        // A second run of the same tests as an ordinary user is not missing anything.
+        if std::env::var_os("GRACE_AS_USER").is_none() {
+            grace_needs::not_run(name, "it needs root and a memory controller");
+        }
+        return;
+    }
+    host.up();
+    let pid = host.pid("shop-1");
+    for id in ["free-1", "shop-1"] {
+        let port = host.instance(id)["port"].as_u64().expect("port");
+        let port = u16::try_from(port).expect("port");
+        let told = get(([127, 0, 0, 1], port).into(), "/break?hold_mib=236").expect("answer");
+        assert_eq!(told.status, 200);
+    }
+    host.new_process("shop-1", pid);
+    let incident = host.incident("shop-1", "resolved");
+    assert_eq!(incident["playbook"], "resource-pressure", "{incident}");
+    let all = host.incidents();
+    assert!(
+        all.iter()
+            .all(|it| it["target"] == "shop-1" && it["playbook"] == "resource-pressure"),
+        "{all:?}"
+    );
+    host.down();
+}
+
 #[test]
 fn an_ask_that_this_machine_cannot_meet_is_told_with_its_remedy_before_the_start() {
     let host = Host::new(

@@ -123,30 +123,11 @@ impl Core {
         let Some(program) = service.command.first().map(|text| fill(text, slot, data)) else {
             return Err(format!("service {} has no command", service.name));
         };
-        let mut confined = self.prepare(slot, generation, data, &program)?;
-        let mut child = self.start(
-            slot,
-            generation,
-            data,
-            user.clone(),
-            &program,
-            &mut confined,
-        );
-        if let Err(error @ SpawnError::Confine { .. }) = &child
-            && !confined.asked
-        {
-            // Nobody asked for it, so it must not keep an instance from running.
-            let without = confine::bare(error);
-            release(std::mem::replace(&mut confined, without));
-            child = self.start(slot, generation, data, user, &program, &mut confined);
-        }
-        match child {
-            Ok(child) => Ok((child, confined)),
-            Err(error) => {
-                release(confined);
-                Err(error.to_string())
-            }
-        }
+        let confined = self.prepare(slot, generation, data, &program)?;
+        started(confined, |confined| {
+            self.start(slot, generation, data, user.clone(), &program, confined)
+        })
+        .map_err(|error| error.to_string())
     }
 
     fn start(
@@ -224,6 +205,29 @@ fn fill(text: &str, slot: &Slot, data: &Path) -> String {
     text.replace("{port}", &slot.port.to_string())
         .replace("{data}", &data.to_string_lossy())
         .replace("{instance}", slot.id.as_str())
+}
+
+/// Starts a child as it was prepared. When it cannot start like that and nobody asked for any of
+/// it, it starts without: what nobody asked for keeps no instance from running.
+fn started<T>(
+    mut confined: Prepared,
+    mut start: impl FnMut(&mut Prepared) -> Result<T, SpawnError>,
+) -> Result<(T, Prepared), SpawnError> {
+    let mut child = start(&mut confined);
+    if let Err(error @ SpawnError::Confine { .. }) = &child
+        && !confined.asked
+    {
+        let without = confine::bare(error);
+        release(std::mem::replace(&mut confined, without));
+        child = start(&mut confined);
+    }
+    match child {
+        Ok(child) => Ok((child, confined)),
+        Err(error) => {
+            release(confined);
+            Err(error)
+        }
+    }
 }
 
 /// Removes the group of a process that was not started.
@@ -458,4 +462,60 @@ fn variables(service: &Service, user: Option<&User>) -> Vec<(String, String)> {
             .map(|(key, value)| (key.clone(), value.clone())),
     );
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use grace_os::confine::Confinement;
+
+    use super::*;
+
+    /// What no machine gives: mounts over a path that is not there.
+    fn refused(asked: bool) -> Prepared {
+        Prepared {
+            confinement: Confinement {
+                own_users: !user::is_root(),
+                read_only: vec![PathBuf::from("/no/such/path")],
+                ..Confinement::default()
+            },
+            no_new_privileges: true,
+            asked,
+            ..Prepared::default()
+        }
+    }
+
+    fn sleeper(confined: &mut Prepared) -> Result<Child, SpawnError> {
+        Spawn::new("sleep")
+            .args(["600"])
+            .no_new_privileges(confined.no_new_privileges)
+            .confine(std::mem::take(&mut confined.confinement))
+            .start()
+    }
+
+    #[test]
+    fn what_cannot_start_with_what_nobody_asked_for_starts_without_and_says_so() {
+        let (child, confined) = started(refused(false), sleeper).unwrap();
+        pidfd::send_signal(&child.handle, Signal::Kill).unwrap();
+        let line = confined.report.missing_line().unwrap();
+        assert!(
+            line.contains("any other isolation") && line.contains("making its"),
+            "{line}"
+        );
+        assert_eq!(confined.report.applied, ["no new privileges"]);
+        assert!(confined.no_new_privileges);
+        // An ask is strict.
+        let error = started(refused(true), sleeper).unwrap_err();
+        assert!(matches!(error, SpawnError::Confine { .. }), "{error}");
+        // What fails for another reason is not tried without.
+        let mut tries = 0;
+        let missing = started(refused(false), |confined| {
+            tries += 1;
+            confined.confinement = Confinement::default();
+            Spawn::new("/no/such/program").start()
+        });
+        assert!(missing.is_err());
+        assert_eq!(tries, 1);
+    }
 }

@@ -321,3 +321,52 @@ impl Core {
         !done.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use grace_os::spawn::Spawn;
+
+    use super::*;
+
+    fn run(part: &mut Part, messages: &tokio::sync::mpsc::Sender<Message>, now: u64) {
+        let child = Spawn::new("sleep").args(["600"]).start().unwrap();
+        part.watch(child.id, child.handle, messages, now).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_ran_is_followed_at_once_and_one_that_dies_at_its_start_ever_later() {
+        let (messages, mut told) = tokio::sync::mpsc::channel(8);
+        let mut part = Part::new("proxy", 0);
+        part.want(5);
+        assert_eq!(part.deadline(), Some(5));
+        run(&mut part, &messages, 5);
+        assert_eq!(part.deadline(), None);
+        // Its death is an event that ends the wait for the next turn, and then it is due.
+        let pid = part.pid();
+        part.kill();
+        let death = told.recv().await.unwrap();
+        assert!(
+            matches!(death, Message::PartDeath { name: "proxy", pid: it } if it == pid),
+            "{death:?}"
+        );
+        let mut now = 5 + SOON_MS;
+        part.ended(now);
+        assert_eq!((part.pid(), part.deadline()), (0, Some(now)));
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            run(&mut part, &messages, now);
+            part.kill();
+            part.ended(now);
+            let due = part.deadline().unwrap();
+            waits.push(due - now);
+            now = due;
+        }
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+        // One that ran for a while makes up for those.
+        run(&mut part, &messages, now);
+        part.kill();
+        now += SOON_MS;
+        part.ended(now);
+        assert_eq!(part.deadline(), Some(now));
+    }
+}
