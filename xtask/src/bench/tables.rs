@@ -46,6 +46,7 @@ pub const MAIN: Bench = Bench {
         group(back::ROWS, back::measure),
         group(wasm::ROWS, wasm::measure),
         group(idle::ROWS, idle::measure),
+        group(clone::DEMO_ROWS, clone::demo),
         group(clone::ROWS, clone::measure),
     ],
 };

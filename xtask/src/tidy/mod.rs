@@ -113,6 +113,7 @@ pub fn check() -> Result<()> {
     place::one_target(&mut faults)?;
     faults.extend(missing(&root()));
     faults.extend(unpinned(&fs::read_to_string(root().join("Cargo.lock"))?));
+    faults.extend(untrimmed(&fs::read_to_string(root().join("Cargo.toml"))?)?);
     if faults.is_empty() {
         return Ok(());
     }
@@ -266,6 +267,25 @@ fn unpinned(lock: &str) -> Vec<String> {
     faults
 }
 
+/// Crates whose features are chosen one by one, because the rest of them costs minutes of building.
+const TRIMMED: &[&str] = &["wasmtime", "wasmtime-wasi", "axum", "tokio-rustls"];
+
+/// They are taken without their default features, in `Cargo.toml` of the workspace.
+fn untrimmed(manifest: &str) -> Result<Vec<String>> {
+    let manifest: toml::Value = toml::from_str(manifest).context("Cargo.toml")?;
+    let of = |name: &&&str| {
+        let entry = manifest
+            .get("workspace")
+            .and_then(|it| it.get("dependencies")?.get(**name));
+        let off = entry.and_then(|it| it.get("default-features")?.as_bool()) == Some(false);
+        !off
+    };
+    let faults = TRIMMED.iter().filter(of).map(|name| {
+        format!("Cargo.toml: {name} must have `default-features = false`, with what is used named")
+    });
+    Ok(faults.collect())
+}
+
 /// Every test named in SPEC.md, as `` `name` `` in the last column, exists.
 fn spec(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
     let path = root().join("SPEC.md");
@@ -388,6 +408,20 @@ mod tests {
         assert_eq!(unpinned(&lock("50.0.1")).len(), 1);
         assert_eq!(unpinned(&(lock("48.0.8") + &lock("48.0.7"))).len(), 2);
         assert_eq!(unpinned("").len(), 2);
+    }
+
+    #[test]
+    fn a_large_crate_with_all_its_features_is_a_fault() {
+        let own = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        assert_eq!(untrimmed(&own).unwrap(), Vec::<String>::new());
+        for name in TRIMMED {
+            let all = own.replace(
+                &format!("\n{name} = {{ version"),
+                &format!("\n{name} = \"1\"\nother-{name} = {{ version"),
+            );
+            let faults = untrimmed(&all).unwrap();
+            assert_eq!(faults.len(), 1, "{name}: {faults:?}");
+        }
     }
 
     #[test]
