@@ -47,6 +47,8 @@ pub enum Command {
     Fleet(cmd::fleet::Fleet),
     /// What went wrong and what was done about it
     Incidents(cmd::incidents::Incidents),
+    /// Evidence of failures: list, show, replay, make smaller, hand on
+    Capsule(cmd::capsule::CapsuleCommand),
     /// What is done about what
     Playbook(cmd::playbook::Playbook),
     /// Detectors and actions: list, build, check, grant
@@ -80,6 +82,7 @@ impl Command {
             Command::Instances(command) => command.run(globals),
             Command::Fleet(command) => command.run(globals),
             Command::Incidents(command) => command.run(globals),
+            Command::Capsule(command) => command.run(globals),
             Command::Playbook(command) => command.run(globals),
             Command::Plugin(command) => command.run(globals),
             Command::Logs(command) => command.run(globals),

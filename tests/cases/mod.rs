@@ -2,6 +2,7 @@
 
 mod apart;
 mod bad_input;
+mod capsules;
 mod cli;
 mod commands;
 mod demo;

@@ -29,6 +29,8 @@ enum Which {
     Proxy,
     /// Detectors, incidents, playbooks, API
     Healer,
+    /// The first process of a copy of an instance
+    Copy,
     /// Compiles components ahead of time
     Precompile(precompile::Precompile),
 }
@@ -38,6 +40,11 @@ impl Internal {
     pub fn run(self, globals: &Globals) -> Outcome {
         let which = match self.which {
             Which::Precompile(command) => return command.run(globals),
+            Which::Copy => {
+                return grace_trial::inside()
+                    .map(|()| ExitCode::SUCCESS)
+                    .map_err(|error| Problem::new(error.to_string(), ""));
+            }
             other => other,
         };
         let Some(state) = globals.given_state()? else {
@@ -51,7 +58,7 @@ impl Internal {
             Which::Supervisor => process("supervisor", || grace_supervisor::main(&state)),
             Which::Proxy => process("proxy", || grace_proxy::main(&state)),
             Which::Healer => process("healer", || healer::main(&state)),
-            Which::Precompile(_) => Ok(ExitCode::SUCCESS),
+            Which::Precompile(_) | Which::Copy => Ok(ExitCode::SUCCESS),
         }
     }
 }

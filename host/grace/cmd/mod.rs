@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod capsule;
 pub mod completions;
 pub mod demo;
 pub mod doctor;

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::confine::{IsolationTable, LimitsTable};
+use super::record::RecordTable;
 use super::units::{Bytes, Listen, Millis};
 use super::{closest, words};
 
@@ -71,6 +72,8 @@ pub struct ServiceTable {
     pub limits: LimitsTable,
     #[serde(default)]
     pub isolation: IsolationTable,
+    #[serde(default)]
+    pub record: RecordTable,
 }
 
 #[derive(Debug, Default, Deserialize)]

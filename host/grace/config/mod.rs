@@ -8,6 +8,7 @@ mod front;
 mod literal;
 mod priority;
 mod program;
+mod record;
 mod resolve;
 mod roles;
 mod runner;

@@ -12,7 +12,7 @@ use super::file::{CommandLine, ConfigTable, FrontKeys, RestartTable, ServiceTabl
 use super::resolve::{MOST_INSTANCES, collide, not_zero, within};
 use super::roles;
 use super::units::Millis;
-use super::{Surroundings, confine, front, literal, program};
+use super::{Surroundings, confine, front, literal, program, record};
 
 /// Bytes of output that may be kept in memory: at least what an exit tells.
 const OUTPUT_RING: std::ops::RangeInclusive<u64> = 4 * 1024..=16 * 1024 * 1024;
@@ -163,6 +163,7 @@ pub fn resolve(
         }
         service.config.push(file);
     }
+    service.record = record::resolve(table.record, faults);
     confine::resolve(table.limits, table.isolation, base, &mut service, faults);
     Some(service)
 }

@@ -10,6 +10,7 @@ use grace_model::config::Config;
 use grace_model::layout::Layout;
 use grace_model::port::{HostViews, PluginHost};
 
+use crate::capsules::Maker;
 use crate::clock::{Clock, MachineClock};
 use crate::desk::Desk;
 use crate::error::{HealerError, Result};
@@ -195,6 +196,11 @@ pub fn start_with(
     let own_recognizer = Arc::clone(&recognizer);
     built.kernel("recognizer", 2, &["ledger"], move |pulse| {
         own_recognizer.live(pulse);
+        Ok(())
+    })?;
+    let mut maker = Maker::new(&config.services, &layout, Arc::clone(&built.clock));
+    built.kernel("capsules", 3, &[], move |pulse| {
+        maker.live(pulse);
         Ok(())
     })?;
     let parts = Parts {

@@ -3,6 +3,7 @@
 //! done. It must not know wasm, HTTP servers or system calls; plugins, supervisor and views are
 //! met through ports.
 
+mod capsules;
 mod clock;
 mod desk;
 mod error;

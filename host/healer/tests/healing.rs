@@ -95,6 +95,7 @@ fn a_death_becomes_an_incident_that_its_playbook_heals_and_the_story_tells_all()
             "fleet-watch",
             "registry",
             "recognizer",
+            "capsules",
             "triggers",
             "healer"
         ]

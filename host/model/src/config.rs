@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{PluginName, ServiceName};
 use crate::isolation::{Isolation, Limits};
 use crate::net::Net;
+use crate::record::Record;
 
 /// All that a host is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +92,9 @@ pub struct Service {
     /// What an instance can reach.
     #[serde(default)]
     pub isolation: Isolation,
+    /// What of its traffic is recorded.
+    #[serde(default)]
+    pub record: Record,
 }
 
 /// How the proxy speaks with a service's clients and instances.
@@ -493,6 +497,7 @@ impl Service {
             front: Front::default(),
             limits: Limits::default(),
             isolation: Isolation::default(),
+            record: Record::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::command::{Command, Outcome};
 use crate::config::{Front, Proxy};
 use crate::id::{InstanceId, OpId, ServiceName};
 use crate::instance::{ExitCause, InstanceView, ProcessId, State};
+use crate::record::Record;
 
 /// To the supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,6 +139,9 @@ pub struct TableService {
     /// How its clients and instances are spoken to.
     #[serde(default)]
     pub front: Front,
+    /// What of its traffic is recorded.
+    #[serde(default)]
+    pub record: Record,
     /// Its instances.
     pub instances: Vec<TableInstance>,
 }

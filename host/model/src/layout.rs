@@ -114,6 +114,21 @@ impl Layout {
     pub fn compiled(&self) -> PathBuf {
         self.root.join("cache").join("components")
     }
+    /// Capsules of failures, raw and 0600, with what they are made from.
+    #[must_use]
+    pub fn capsules(&self) -> PathBuf {
+        self.root.join("capsules")
+    }
+    /// Recordings that the proxy handed over and nobody has made a capsule of yet.
+    #[must_use]
+    pub fn recordings(&self) -> PathBuf {
+        self.capsules().join("recordings")
+    }
+    /// Copies of data directories that capsules refer to.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.capsules().join("snapshots")
+    }
     /// Last good copies of configuration files, and replaced bytes, by hash.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {

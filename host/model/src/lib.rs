@@ -16,6 +16,7 @@ pub mod net;
 pub mod playbook;
 pub mod plugin;
 pub mod port;
+pub mod record;
 pub mod status;
 
 /// Milliseconds since the Unix epoch.

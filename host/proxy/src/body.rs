@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use crate::client::Busy;
 use crate::flow::{Flow, Pace};
 use crate::lane::Run;
+use crate::recorder::Asked;
 use crate::wire::Sender;
 
 /// A request's body as an instance gets it.
@@ -39,6 +40,8 @@ pub(crate) struct Upload {
     latest: Cell<Instant>,
     /// Waiting for the client to send.
     flow: Flow,
+    /// Where it is recorded.
+    asked: Option<Rc<Asked>>,
 }
 
 /// A body that can be read again as long as it is short enough.
@@ -70,12 +73,19 @@ pub(crate) enum UpBodyError {
 }
 
 impl Upload {
-    pub(crate) fn begin(now: Instant) -> Self {
+    pub(crate) fn begin(now: Instant, asked: Option<Rc<Asked>>) -> Self {
         Self {
             failed: Cell::new(false),
             ended: Cell::new(false),
             latest: Cell::new(now),
             flow: Flow::new(now),
+            asked,
+        }
+    }
+
+    fn record(&self, data: &[u8]) {
+        if let Some(asked) = &self.asked {
+            asked.body(data);
         }
     }
 
@@ -174,6 +184,7 @@ impl Store {
                     return Poll::Ready(None);
                 }
             };
+            self.upload.record(&data);
             let size = self.size.get().saturating_add(data.len() as u64);
             self.size.set(size);
             if size > self.limit {
@@ -226,6 +237,7 @@ impl Body for UpBody {
                 match ready!(upload.waits(frame)) {
                     Some(Ok(frame)) if frame.is_data() => {
                         let bytes = frame.data_ref().map_or(0, Bytes::len);
+                        upload.record(frame.data_ref().map_or(&[], |data| data));
                         upload.came(bytes, client.is_end_stream());
                         return Poll::Ready(Some(Ok(frame)));
                     }
@@ -327,6 +339,9 @@ impl OutBody {
         stall: Option<Duration>,
     ) -> Self {
         if body.is_end_stream() {
+            if let Some(taken) = &run.taken {
+                taken.ended();
+            }
             run.lane.check_in(sender);
             return OutBody::Empty;
         }
@@ -346,6 +361,9 @@ impl Drop for Passed {
         if (self.ended || self.body.is_end_stream())
             && let Some(sender) = self.sender.take()
         {
+            if let Some(taken) = &self.run.taken {
+                taken.ended();
+            }
             self.run.lane.check_in(sender);
         } else if self.busy.is_stalled() {
             self.run.broke_off();
@@ -389,6 +407,9 @@ impl Body for OutBody {
                 }
                 match frame {
                     Some(Ok(frame)) if frame.is_data() => {
+                        if let (Some(taken), Some(data)) = (&passed.run.taken, frame.data_ref()) {
+                            taken.body(data);
+                        }
                         if streamed {
                             passed.busy.out().wait();
                         } else {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use grace_capsule::Why;
 use grace_model::event::{ProcessState, What};
 use grace_model::id::{InstanceId, ServiceName};
 use grace_model::ipc::{Answer, Request, Table};
@@ -18,7 +19,8 @@ use crate::certs::Certificate;
 use crate::eject::Trouble;
 use crate::endpoint::Endpoint;
 use crate::probe::Round;
-use crate::record::Record;
+use crate::record::{self, Record};
+use crate::recorder::{Disk, Recordings};
 use crate::routes::{Report, Shared};
 use crate::watched::Watched;
 use crate::windows::Windows;
@@ -57,6 +59,8 @@ pub(crate) type Key = (InstanceId, u64);
 pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
     pub(crate) record: Record,
+    pub(crate) recordings: Recordings,
+    pub(crate) disk: Disk,
     pub(crate) news: mpsc::Sender<News>,
     pub(crate) cells: HashMap<ServiceName, Arc<ServiceCells>>,
     pub(crate) watched: HashMap<u64, Watched>,
@@ -77,12 +81,17 @@ impl Control {
     pub(crate) fn new(
         shared: Arc<Shared>,
         record: Record,
+        disk: Disk,
         news: mpsc::Sender<News>,
         born: Instant,
     ) -> Self {
+        let threads = shared.threads.len();
+        let recordings = Recordings::new(born, threads, shared.orders.clone());
         Self {
             shared,
             record,
+            recordings,
+            disk,
             news,
             cells: HashMap::new(),
             watched: HashMap::new(),
@@ -120,6 +129,7 @@ impl Control {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let busy = !self.suspects.is_empty()
+                || self.recordings.pending()
                 || self.windows.pending()
                 || self
                     .watched
@@ -157,10 +167,13 @@ impl Control {
                 } => {
                     let id = self.keys.get(&(instance, generation));
                     if let Some(watched) = id.and_then(|id| self.watched.get(id)) {
-                        watched.end.tell_cause(cause);
-                        if watched.end.mark_dead() {
+                        let end = Arc::clone(&watched.end);
+                        end.tell_cause(cause);
+                        if end.mark_dead() {
                             self.shared.bump();
                         }
+                        // The next table may know nothing of it.
+                        self.record_failure(&end, Why::Died);
                     }
                 }
                 Answer::Error { message } => {
@@ -172,6 +185,8 @@ impl Control {
             News::Died(id) => {
                 if let Some(watched) = self.watched.get_mut(&id) {
                     *watched.pace.borrow_mut() = None;
+                    let end = Arc::clone(&watched.end);
+                    self.record_failure(&end, Why::Died);
                 }
             }
             News::Stats(reply) => {
@@ -227,6 +242,18 @@ impl Control {
                     Failure::ServerError => Trouble::Errors,
                     Failure::Unreachable | Failure::Unanswered => Trouble::Silent,
                 };
+                let why = match failure {
+                    Failure::ServerError => Some(Why::Errors),
+                    Failure::Unanswered => Some(Why::Silent),
+                    Failure::Unreachable => None,
+                };
+                // A dead one has its own recording.
+                if let Some(why) = why
+                    && !end.dead()
+                    && crate::fate::look(&end) == ProcessState::Running
+                {
+                    self.record_failure(&end, why);
+                }
                 let reason = format!("{} {streak} times in a row", failure.words());
                 self.eject(&end, trouble, reason, now);
             }
@@ -271,12 +298,30 @@ impl Control {
                     self.tell(end);
                 }
             }
+            Report::Recorded { ticket, part } => {
+                let whole = self.recordings.take(ticket, part, record::stamp(), now);
+                if let Some(recording) = whole {
+                    self.disk.keep(recording);
+                }
+            }
             Report::Windows { thread, seq, lanes } => {
                 if self.windows.add(thread, seq, lanes) {
                     self.end_window(now);
                 }
             }
         }
+    }
+
+    /// Has what is recorded of an instance that failed handed over, if anything is.
+    pub(crate) fn record_failure(&mut self, end: &Arc<Endpoint>, why: Why) {
+        let rules = self
+            .table_service(&end.subject.service)
+            .map(|it| &it.record);
+        let Some(rules) = rules.filter(|rules| rules.on) else {
+            return;
+        };
+        let most = usize::try_from(rules.capsule_requests).unwrap_or(usize::MAX);
+        self.recordings.begin(end, why, most, Instant::now());
     }
 
     /// Every half second: windows are asked for, and what the supervisor missed is said again.
@@ -300,6 +345,9 @@ impl Control {
         self.shared.collect.send_replace(self.seq);
         for cells in self.cells.values() {
             cells.mark(now);
+        }
+        for recording in self.recordings.overdue(record::stamp(), now) {
+            self.disk.keep(recording);
         }
         self.look_at_certificates();
         self.look_at_limits(now);

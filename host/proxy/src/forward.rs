@@ -20,6 +20,7 @@ use crate::head;
 use crate::lane::{DialError, Lane, Run};
 use crate::pick::{LocalService, Tried};
 use crate::queue::Patience;
+use crate::recorder::Asked;
 use crate::second;
 use crate::wire::Sender;
 
@@ -57,6 +58,8 @@ pub(crate) struct Call {
     pub(crate) standing: Standing,
     /// How long it has waited for instances.
     pub(crate) queued: Patience,
+    /// It, as it is recorded.
+    pub(crate) asked: Option<Rc<Asked>>,
     trial: bool,
 }
 
@@ -127,6 +130,10 @@ pub(crate) async fn forward(
             spent: false,
             queued: Patience::default(),
             standing,
+            asked: service
+                .tape
+                .as_ref()
+                .map(|tape| Asked::new(&parts, tape.rules())),
             trial: again && parts.method == Method::GET,
         };
         let body = call.take_body(body);
@@ -166,7 +173,7 @@ impl Call {
         if body.is_end_stream() {
             return UpBody::Empty;
         }
-        let upload = Rc::new(Upload::begin(self.started));
+        let upload = Rc::new(Upload::begin(self.started, self.asked.clone()));
         self.upload = Some(Rc::clone(&upload));
         self.trial = false;
         if self.spare.is_none() {
@@ -199,6 +206,7 @@ impl Call {
                     }
                 },
             };
+            self.note(&mut run);
             let due = run.started + Duration::from_millis(self.service.settings.suspect_ms);
             let mut work = pin!(sender.try_send_request(request));
             match run.lane.core.wheel.until(work.as_mut(), due).await {
@@ -229,6 +237,13 @@ impl Call {
                 },
                 None => return Box::pin(second::while_slow(self, run, work, sender)).await,
             }
+        }
+    }
+
+    /// Records that an instance is given the request.
+    pub(crate) fn note(&self, run: &mut Run) {
+        if let (Some(asked), Some(tape)) = (&self.asked, &self.service.tape) {
+            run.taken = tape.take(asked, run.lane.end.id, Instant::now());
         }
     }
 
@@ -332,6 +347,13 @@ fn pass(got: Got, busy: Busy, stall: Option<Duration>) -> Response<OutBody> {
         run,
         sender,
     } = got;
+    if let Some(taken) = &run.taken {
+        taken.answer(
+            response.status().as_u16(),
+            response.headers(),
+            Instant::now(),
+        );
+    }
     let (mut parts, body) = response.into_parts();
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         parts.headers.remove(header::CONTENT_LENGTH);

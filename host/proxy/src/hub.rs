@@ -16,7 +16,8 @@ use crate::budget::ServiceCells;
 use crate::lane::{Core, Lane, LaneWindow};
 use crate::line::Line;
 use crate::pick::LocalService;
-use crate::routes::Report;
+use crate::recorder::{Order, Tape};
+use crate::routes::{Report, RouteService};
 
 /// One thread's view.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Hub {
     views: RefCell<HashMap<ServiceName, Rc<LocalService>>>,
     /// Who waits, by service; over all views.
     lines: RefCell<HashMap<ServiceName, Rc<Line>>>,
+    /// The recorders, kept from table to table.
+    tapes: RefCell<HashMap<ServiceName, Rc<Tape>>>,
     /// Told at every new view.
     pub(crate) changed: Notify,
 }
@@ -39,6 +42,7 @@ impl Hub {
             lanes: RefCell::default(),
             views: RefCell::default(),
             lines: RefCell::default(),
+            tapes: RefCell::default(),
             changed: Notify::new(),
         }
     }
@@ -104,7 +108,8 @@ impl Hub {
                 line,
             )
             .with_tls(service.tls.clone())
-            .with_classes(Arc::clone(&service.classes));
+            .with_classes(Arc::clone(&service.classes))
+            .with_tape(self.tape(service));
             views.insert(service.cells.name.clone(), Rc::new(view));
         }
         // A generation that is gone: what is in flight on it may end, nothing is kept open.
@@ -115,6 +120,41 @@ impl Hub {
         *self.views.borrow_mut() = views;
         self.epoch.set(epoch);
         self.changed.notify_waiters();
+    }
+
+    /// The recorder of a service: the one it has, unless its rules are others now.
+    fn tape(&self, service: &RouteService) -> Option<Rc<Tape>> {
+        let mut tapes = self.tapes.borrow_mut();
+        let name = &service.cells.name;
+        if !service.record.on {
+            tapes.remove(name);
+            return None;
+        }
+        if let Some(tape) = tapes.get(name)
+            && **tape.rules() == *service.record
+        {
+            return Some(Rc::clone(tape));
+        }
+        let threads = u64::try_from(self.core.shared.threads.len()).unwrap_or(1);
+        let limit = service.record.memory_bytes / threads.max(1);
+        let tape = Rc::new(Tape::new(Arc::clone(&service.record), limit));
+        tapes.insert(name.clone(), Rc::clone(&tape));
+        Some(tape)
+    }
+
+    /// Hands over what was recorded of an endpoint.
+    pub(crate) fn hand_over(&self, order: &Order) {
+        let tapes = self.tapes.borrow();
+        let Some(tape) = tapes.get(&order.end.subject.service) else {
+            return;
+        };
+        let part = tape.hand_over(order.end.id, order.most, Instant::now());
+        let ticket = order.ticket;
+        // Without room it counts as a thread that did not answer.
+        let _ = self
+            .core
+            .reports
+            .try_send(Report::Recorded { ticket, part });
     }
 
     /// Hands in what happened since the last time, and tells again what may have been lost.

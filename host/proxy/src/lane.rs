@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use crate::body::UpBody;
 use crate::endpoint::{Endpoint, Failure};
 use crate::line::Line;
+use crate::recorder::Taken;
 use crate::routes::{Report, Shared, ThreadCells};
 use crate::socket::{Socket, Stream};
 use crate::wheel::Wheel;
@@ -327,6 +328,8 @@ impl Lane {
 pub(crate) struct Run {
     pub(crate) lane: Rc<Lane>,
     pub(crate) started: Instant,
+    /// What is recorded of it.
+    pub(crate) taken: Option<Taken>,
     trial: bool,
     settled: bool,
     /// It counts against the instance's limit: no answer has begun.
@@ -341,6 +344,7 @@ impl Run {
         Self {
             lane,
             started,
+            taken: None,
             trial,
             settled: false,
             inside: true,
@@ -410,6 +414,9 @@ impl Run {
 
     /// The answer broke off after its first byte.
     pub(crate) fn broke_off(&self) {
+        if let Some(taken) = &self.taken {
+            taken.broke();
+        }
         self.lane.window.borrow_mut().errors += 1;
         self.count_failure(Failure::Unanswered);
     }
@@ -417,6 +424,7 @@ impl Run {
     /// It could not be connected to: it got nothing.
     pub(crate) fn unreachable(&mut self) {
         self.settled = true;
+        self.unrecord();
         {
             let mut window = self.lane.window.borrow_mut();
             window.unanswered += 1;
@@ -428,11 +436,19 @@ impl Run {
     /// It got nothing, and that is not held against it.
     pub(crate) fn void(&mut self) {
         self.settled = true;
+        self.unrecord();
         let mut window = self.lane.window.borrow_mut();
         window.requests = window.requests.saturating_sub(1);
         if self.trial {
             self.lane.end.give_trial_back();
             self.trial = false;
+        }
+    }
+
+    /// It got nothing, so nothing of it is recorded.
+    fn unrecord(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            taken.void();
         }
     }
 

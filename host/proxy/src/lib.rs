@@ -1,5 +1,6 @@
 //! The data plane: balances HTTP/1.1 over a service's instances, tries again what may be tried
-//! again, takes dead, stopped and failing instances out of rotation, and probes them all. It
+//! again, takes dead, stopped and failing instances out of rotation, probes them all, and records what
+//! they are asked. It
 //! goes by the supervisor's last table and never waits for the supervisor; it starts and kills
 //! no process, and knows nothing of incidents.
 
@@ -33,6 +34,7 @@ mod probe;
 mod queue;
 mod ramp;
 mod record;
+mod recorder;
 mod rotation;
 mod routes;
 mod run;

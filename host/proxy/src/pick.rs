@@ -14,6 +14,7 @@ use crate::certs::InUse;
 use crate::class::Classes;
 use crate::lane::Lane;
 use crate::line::Line;
+use crate::recorder::Tape;
 
 /// Instances that a request was given to or refused by, so that it comes to none twice.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +34,8 @@ pub(crate) struct LocalService {
     pub(crate) classes: Arc<Classes>,
     /// Who waits for an instance.
     pub(crate) line: Rc<Line>,
+    /// Its recorder; none: nothing is recorded.
+    pub(crate) tape: Option<Rc<Tape>>,
     /// Whether the table knows it.
     pub(crate) known: bool,
     lanes: Vec<Seat>,
@@ -129,10 +132,17 @@ impl LocalService {
             tls: None,
             classes: Arc::default(),
             line,
+            tape: None,
             lanes,
             first,
             trials,
         }
+    }
+
+    /// With its recorder.
+    pub(crate) fn with_tape(mut self, tape: Option<Rc<Tape>>) -> Self {
+        self.tape = tape;
+        self
     }
 
     /// The same with a certificate.

@@ -39,10 +39,7 @@ impl Record {
 
     /// Writes an event, with the time of now.
     pub(crate) fn write(&mut self, what: What) {
-        let at = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let at = stamp();
         match self.events.try_send(Event { at, what }) {
             Ok(()) => self.written += 1,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -64,6 +61,14 @@ impl Record {
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
+}
+
+/// The time of day in milliseconds since 1970, to be written down and never reckoned with.
+pub(crate) fn stamp() -> u64 {
+    let at = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn write(dir: &std::path::Path, waiting: &Receiver<Event>) {

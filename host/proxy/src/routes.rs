@@ -8,13 +8,15 @@ use arc_swap::ArcSwap;
 use grace_model::config;
 use grace_model::id::ServiceName;
 use grace_model::instance::State;
-use tokio::sync::{mpsc, watch};
+use grace_model::record::Record;
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::budget::{Cell, ServiceCells};
 use crate::certs::InUse;
 use crate::class::Classes;
 use crate::endpoint::{Endpoint, Failure};
 use crate::lane::LaneWindow;
+use crate::recorder::{Order, Part, Recordings};
 
 /// Where requests may go.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct RouteService {
     pub(crate) classes: Arc<Classes>,
     /// Its certificate, when clients speak TLS.
     pub(crate) tls: Option<Arc<InUse>>,
+    /// What of its traffic is recorded.
+    pub(crate) record: Arc<Record>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -80,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) linked: AtomicBool,
     /// The proxy is ending: answers close their connections.
     pub(crate) closing: AtomicBool,
+    /// Orders to hand over what was recorded.
+    pub(crate) orders: broadcast::Sender<Order>,
     pub(crate) threads: Box<[ThreadCells]>,
 }
 
@@ -95,6 +101,7 @@ impl Shared {
             collect: watch::Sender::new(0),
             linked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            orders: Recordings::orders(),
             threads: (0..threads).map(|_| ThreadCells::default()).collect(),
         }
     }
@@ -172,6 +179,8 @@ pub(crate) enum Report {
     /// No request of this thread is in flight on a leaving endpoint, and none will be given
     /// to it by what it saw at `epoch`.
     Idle { end: u64, thread: usize, epoch: u64 },
+    /// What a thread recorded of an endpoint.
+    Recorded { ticket: u64, part: Part },
     /// What the thread's lanes did since the last time.
     Windows {
         thread: usize,

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::control::{Control, NEWS};
 use crate::door;
 use crate::record::Record;
+use crate::recorder::Disk;
 use crate::routes::{Shared, reports};
 use crate::thread::{self, Place};
 
@@ -161,6 +162,7 @@ pub fn serve(
     }
 
     let record = Record::start(layout.journal("proxy")).map_err(failed("the journal's thread"))?;
+    let disk = Disk::start(layout.recordings(), born).map_err(failed("the recordings' thread"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
@@ -171,7 +173,7 @@ pub fn serve(
             door::bind(&path).map_err(failed(&format!("the socket {}", path.display())))?;
         let (news, heard) = mpsc::channel(NEWS);
         tokio::task::spawn_local(door::serve(listener, Rc::new(named), news.clone()));
-        let control = Control::new(Arc::clone(&shared), record, news, born);
+        let control = Control::new(Arc::clone(&shared), record, disk, news, born);
         tokio::task::spawn_local(control.run(layout.supervisor_socket(), heard, told));
         tokio::select! {
             () = stop => {

@@ -164,6 +164,7 @@ impl Call {
             run.void();
             return Some(Second::NotMade);
         };
+        self.note(&mut run);
         let mut work = pin!(sender.try_send_request(request));
         let wheel = Rc::clone(&run.lane.core.wheel);
         let suspect = run.started + Duration::from_millis(self.service.settings.suspect_ms);
@@ -204,6 +205,9 @@ impl Call {
     /// Books a broken try by what became of its instance.
     fn charge(&self, run: &mut Run, fate: Fate) -> Refusal {
         run.unanswered(fate == Fate::Alive);
+        if let Some(taken) = &run.taken {
+            taken.broke();
+        }
         if fate != Fate::Own {
             return Refusal::BrokeOff;
         }

@@ -50,6 +50,9 @@ struct Totals {
     probes: u64,
     events: u64,
     events_lost: u64,
+    /// Recordings of failed instances that are on the disk, or were.
+    recordings: u64,
+    recordings_lost: u64,
 }
 
 /// What is known against an instance.
@@ -127,6 +130,8 @@ impl Control {
             probes: self.probes,
             events: self.record.written(),
             events_lost: self.record.lost(),
+            recordings: self.disk.written(),
+            recordings_lost: self.disk.lost(),
         };
         let mut instances: Vec<InstanceStats> = self
             .watched
@@ -185,7 +190,7 @@ impl Control {
         serde_json::to_string(&stats).unwrap_or_default()
     }
 
-    /// The kernels that live here. Both end with the process, so neither is ever started a
+    /// The kernels that live here. All end with the process, so none is ever started a
     /// second time in it.
     fn kernels(&self, requests: u64) -> Vec<Kernel> {
         let now = Instant::now();
@@ -201,6 +206,9 @@ impl Control {
             .saturating_duration_since(self.born)
             .saturating_sub(Duration::from_millis(oldest));
         let monitor = now.saturating_duration_since(self.last_tick);
+        let recorder = now
+            .saturating_duration_since(self.born)
+            .saturating_sub(Duration::from_millis(self.disk.beat()));
         let kernel = |name: &str, tier: u8, age_ms: u64, work_done: u64| Kernel {
             name: name.to_owned(),
             process: "proxy".to_owned(),
@@ -219,6 +227,7 @@ impl Control {
         vec![
             kernel("proxy", 0, age(traffic), requests),
             kernel("health-monitor", 1, age(monitor), self.probes),
+            kernel("recorder", 3, age(recorder), self.disk.written()),
         ]
     }
 }

@@ -56,6 +56,7 @@ impl Control {
                 classes: Arc::new(Classes::new(&front.priority)),
                 tls: self.certificate(&service.name, &front),
                 front,
+                record: Arc::new(service.record.clone()),
                 targets,
             }));
         }
@@ -256,7 +257,7 @@ impl Control {
             .collect()
     }
 
-    fn table_service(&self, name: &ServiceName) -> Option<&TableService> {
+    pub(crate) fn table_service(&self, name: &ServiceName) -> Option<&TableService> {
         self.table
             .as_ref()?
             .services

@@ -76,6 +76,7 @@ async fn serve(place: Place) -> io::Result<()> {
     tokio::task::spawn_local(Rc::clone(&wheel).turn());
     let mut wake = shared.wake.subscribe();
     let mut collect = shared.collect.subscribe();
+    let mut orders = shared.orders.subscribe();
     let hub = Rc::new(Hub::new(Rc::new(Core {
         thread,
         shared: Arc::clone(&shared),
@@ -109,6 +110,8 @@ async fn serve(place: Place) -> io::Result<()> {
                 let beat = u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX);
                 hub.hand_in(seq, beat);
             }
+            // One that came too fast is missed, which its recording tells.
+            Ok(order) = orders.recv() => hub.hand_over(&order),
         }
     }
     for task in accepting {

@@ -484,7 +484,7 @@ fn shown(paths: &[PathBuf]) -> String {
 }
 
 /// Without what lies below another.
-fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+pub(crate) fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths.retain(|path| path.exists());
     paths.sort_unstable();
     let mut kept: Vec<PathBuf> = Vec::new();

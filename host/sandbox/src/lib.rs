@@ -2,11 +2,13 @@
 //! really done, and cleaning up. It starts no process but its own trials and knows no fleet.
 
 mod apply;
+mod copy;
 mod home;
 mod machine;
 mod usage;
 
 pub use apply::{Prepared, Refused, Target, prepare};
+pub use copy::{Shell, filters, shell};
 pub use home::Home;
 pub use machine::{Machine, Primitive};
 pub use usage::{Usage, Usages};

@@ -25,6 +25,7 @@ pub struct Machine {
     users: OnceLock<Given>,
     mounts: OnceLock<Given>,
     network: OnceLock<Given>,
+    processes: OnceLock<Given>,
 }
 
 /// One primitive as `grace doctor` shows it.
@@ -73,6 +74,11 @@ impl Machine {
                 "network namespace",
                 "`isolation.network = \"none\"`",
                 self.network(),
+            ),
+            primitive(
+                "process namespace",
+                "copies of instances, in which capsules are replayed",
+                self.processes(),
             ),
             primitive("landlock", "`isolation.writable`", self.landlock()),
             primitive(
@@ -146,6 +152,18 @@ impl Machine {
                 ..Confinement::default()
             });
             namespace("mount namespaces", tried)
+        })
+    }
+
+    /// Processes of one's own.
+    pub(crate) fn processes(&self) -> &Given {
+        self.processes.get_or_init(|| {
+            let tried = trial(Confinement {
+                own_users: !user::is_root(),
+                own_processes: true,
+                ..Confinement::default()
+            });
+            namespace("namespaces of processes", tried)
         })
     }
 

@@ -62,6 +62,7 @@ impl Core {
             name: service.name.clone(),
             probe: probe(service),
             front: service.front.clone(),
+            record: service.record.clone(),
             instances: instances.collect(),
         }
     }

@@ -24,6 +24,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("grace-journal", &["grace-model"]),
     ("grace-os", &["grace-model"]),
     ("grace-sandbox", &["grace-model", "grace-os"]),
+    ("grace-capsule", &["grace-model"]),
     ("grace-ledger", &["grace-model"]),
     ("grace-wasm", &["grace-model"]),
     (
@@ -36,7 +37,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "grace-sandbox",
         ],
     ),
-    ("grace-proxy", &["grace-model", "grace-journal", "grace-os"]),
+    (
+        "grace-proxy",
+        &["grace-model", "grace-journal", "grace-os", "grace-capsule"],
+    ),
+    (
+        "grace-trial",
+        &["grace-model", "grace-capsule", "grace-os", "grace-sandbox"],
+    ),
     (
         "grace-healer",
         &[
@@ -45,6 +53,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "grace-journal",
             "grace-ledger",
             "grace-sandbox",
+            "grace-capsule",
         ],
     ),
     ("grace-api", &["grace-model", "grace-ledger"]),
@@ -77,6 +86,7 @@ const ONLY: &[(&str, &[&str])] = &[
         ],
     ),
     ("clap", &["grace"]),
+    ("ruzstd", &["grace-capsule"]),
 ];
 
 /// Files that may hold `unsafe`, each block with its proof.

@@ -27,6 +27,9 @@ pub struct Confinement {
     /// A user namespace in which it stays who it is. For whoever is not root, without which there
     /// are none of the following.
     pub own_users: bool,
+    /// Processes of its own: the child is the first of a namespace, sees no others, and takes all
+    /// that is in it with it when it ends.
+    pub own_processes: bool,
     /// A network of its own that has nothing but its loopback.
     pub own_network: bool,
     /// A `/tmp` and `/var/tmp` of its own.
@@ -113,7 +116,10 @@ impl Confinement {
     /// Whether it needs mounts of its own.
     #[must_use]
     pub fn own_mounts(&self) -> bool {
-        self.own_tmp.is_some() || !self.read_only.is_empty() || self.writable.is_some()
+        self.own_tmp.is_some()
+            || !self.read_only.is_empty()
+            || self.writable.is_some()
+            || self.own_processes
     }
 
     /// Lays out all that the child needs.
@@ -131,10 +137,17 @@ impl Confinement {
                 namespaces |= flag;
             }
         }
+        // Only a new process can be the first of a namespace, so these are for the fork itself.
+        let mut forks = 0;
+        if self.own_processes {
+            forks = libc::CLONE_NEWPID | (namespaces & libc::CLONE_NEWUSER);
+            namespaces &= !forks;
+        }
         let map = |id: u32| format!("{id} {id} 1\n").into_bytes();
         Ok(Prepared {
             groups: self.groups.iter().map(AsRawFd::as_raw_fd).collect(),
             namespaces,
+            forks,
             maps: self
                 .own_users
                 .then(|| (map(user::effective_uid()), map(user::effective_gid()))),
@@ -153,6 +166,8 @@ impl Confinement {
 pub(crate) struct Prepared {
     groups: Vec<RawFd>,
     namespaces: libc::c_int,
+    /// Those that the child is made in.
+    pub(crate) forks: libc::c_int,
     maps: Option<(Vec<u8>, Vec<u8>)>,
     mounts: mounts::Mounts,
     network: bool,

@@ -31,6 +31,8 @@ struct MountAttr {
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     any: bool,
+    /// `/proc` shows the namespace's own processes.
+    processes: bool,
     tmp: Option<Tmp>,
     /// Writable beneath a root that is not.
     writable: Option<Vec<CString>>,
@@ -60,6 +62,7 @@ impl Mounts {
         let all = |paths: &[PathBuf]| paths.iter().map(|path| c_path(path)).collect();
         Ok(Self {
             any: of.own_mounts(),
+            processes: of.own_processes,
             tmp: of.own_tmp.as_ref().map(Tmp::prepare).transpose()?,
             writable: of.writable.as_deref().map(all).transpose()?,
             read_only: all(&of.read_only)?,
@@ -105,6 +108,17 @@ impl Mounts {
                 {
                     return false;
                 }
+            }
+            if self.processes
+                && libc::mount(
+                    c"proc".as_ptr(),
+                    c"/proc".as_ptr(),
+                    c"proc".as_ptr(),
+                    libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+                    ptr::null(),
+                ) < 0
+            {
+                return false;
             }
             self.read_only
                 .iter()

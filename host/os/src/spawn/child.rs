@@ -51,6 +51,7 @@ pub(super) struct Plan {
     pub(super) user: Option<(u32, u32, Vec<u32>)>,
     pub(super) session: Session,
     pub(super) subreaper: bool,
+    pub(super) die_with_parent: bool,
     pub(super) no_new_privileges: bool,
     pub(super) open_files: Option<OpenFiles>,
     pub(super) confinement: Prepared,
@@ -163,9 +164,16 @@ pub(super) fn fork_and_exec(plan: &mut Plan) -> Result<u32, Failure> {
         parent: std::process::id(),
     };
     let old_mask = block_signals();
+    let forks = plan.confinement.forks;
     // SAFETY: between here and exec or _exit the child calls only `run`, which keeps to
     // async-signal-safe calls and to memory laid out above.
-    let pid = unsafe { libc::fork() };
+    let pid = unsafe {
+        if forks == 0 {
+            libc::fork()
+        } else {
+            fork_into(forks)
+        }
+    };
     if pid == 0 {
         // SAFETY: this is the child; see above.
         unsafe { run(plan, &mut buffers, theirs.as_raw_fd()) }
@@ -188,6 +196,19 @@ pub(super) fn fork_and_exec(plan: &mut Plan) -> Result<u32, Failure> {
             })
         }
     }
+}
+
+/// As fork, into new namespaces. The C library does not know of it, which matters only to code
+/// that the child does not run.
+///
+/// # Safety
+/// As of fork: the child may make async-signal-safe calls only.
+unsafe fn fork_into(namespaces: libc::c_int) -> libc::pid_t {
+    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM and with no stack given it is a fork: the child has a copy of all
+    // memory and goes on at this place. The other arguments are not looked at.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    libc::pid_t::try_from(pid).unwrap_or(-1)
 }
 
 /// None: the pipe was closed by exec.
@@ -292,6 +313,10 @@ unsafe fn prepare_and_exec(plan: &mut Plan, buffers: &mut Buffers, errors: &mut 
             {
                 return Step::User;
             }
+        }
+        // After the change of user, which undoes it.
+        if plan.die_with_parent && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) < 0 {
+            return Step::Session;
         }
         if plan.no_new_privileges && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
             return Step::Privileges;

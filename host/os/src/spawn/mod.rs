@@ -113,6 +113,7 @@ pub struct Spawn<'fd> {
     user: Option<User>,
     session: Session,
     subreaper: bool,
+    die_with_parent: bool,
     no_new_privileges: bool,
     open_files: Option<OpenFiles>,
     confinement: Confinement,
@@ -143,6 +144,7 @@ impl<'fd> Spawn<'fd> {
             user: None,
             session: Session::default(),
             subreaper: false,
+            die_with_parent: false,
             no_new_privileges: false,
             open_files: None,
             confinement: Confinement::default(),
@@ -252,6 +254,13 @@ impl<'fd> Spawn<'fd> {
     #[must_use]
     pub fn subreaper(mut self, on: bool) -> Self {
         self.subreaper = on;
+        self
+    }
+
+    /// Whether it is killed when the thread that starts it ends, by whatever.
+    #[must_use]
+    pub fn die_with_parent(mut self, on: bool) -> Self {
+        self.die_with_parent = on;
         self
     }
 
@@ -403,6 +412,7 @@ impl<'fd> Spawn<'fd> {
                 .map(|user| (user.uid, user.gid, user.groups.clone())),
             session: self.session,
             subreaper: self.subreaper,
+            die_with_parent: self.die_with_parent,
             no_new_privileges: self.no_new_privileges,
             open_files: self.open_files,
             confinement: self

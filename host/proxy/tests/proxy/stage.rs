@@ -75,6 +75,7 @@ impl Stage {
                 name: "shop".into(),
                 probe: None,
                 front: Default::default(),
+                record: Default::default(),
                 instances,
             }],
             proxy: settings(),

@@ -11,6 +11,7 @@
 )]
 
 mod contain;
+mod copy;
 mod home;
 mod less;
 mod machine;

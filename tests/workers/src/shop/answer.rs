@@ -80,6 +80,9 @@ pub async fn answer(
     if path == "/ws" {
         return Ok(websocket::upgrade(request));
     }
+    if path == "/order" && request.method() == Method::POST {
+        return Ok(order(request).await);
+    }
     if path == "/echo" && request.method() == Method::POST {
         return Ok(echo(request).await);
     }
@@ -111,6 +114,39 @@ pub async fn answer(
         "pid": pid(),
     });
     Ok(json_answer(status, &body))
+}
+
+/// Takes an order, and has forgotten that a quantity may be below zero.
+async fn order(request: Request<Incoming>) -> Response<Body> {
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let problem = json!({ "error": error.to_string() });
+            return json_answer(StatusCode::BAD_REQUEST, &problem);
+        }
+    };
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(order) if holds_less_than_nothing(&order) => {
+            eprintln!("shop-worker: quantity below zero");
+            std::process::abort();
+        }
+        Ok(_) => json_answer(StatusCode::OK, &json!({ "ordered": true, "pid": pid() })),
+        Err(error) => {
+            let problem = json!({ "error": error.to_string(), "pid": pid() });
+            json_answer(StatusCode::BAD_REQUEST, &problem)
+        }
+    }
+}
+
+fn holds_less_than_nothing(order: &Value) -> bool {
+    match order {
+        Value::Object(map) => map.iter().any(|(key, value)| {
+            key == "quantity" && value.as_i64().is_some_and(|it| it < 0)
+                || holds_less_than_nothing(value)
+        }),
+        Value::Array(list) => list.iter().any(holds_less_than_nothing),
+        _ => false,
+    }
 }
 
 async fn echo(request: Request<Incoming>) -> Response<Body> {

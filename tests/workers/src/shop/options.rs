@@ -25,7 +25,8 @@ shop-worker: a sample HTTP worker that fails when told to
   --places N         serve N requests at once but for /healthz; others wait inside
 
 Paths: any (its own id, pid and greeting as JSON), /healthz, /crash, /abort, /slow?ms=N,
-/status?code=N, /bytes?count=N, /echo (POST), /ws (WebSocket echo), /break?errors=1, ?delay_ms=N,
+/status?code=N, /bytes?count=N, /order (POST of JSON; a quantity below zero anywhere in it aborts
+the process), /echo (POST), /ws (WebSocket echo), /break?errors=1, ?delay_ms=N,
 ?hold_mib=N or ?hang=1 (from then on this process answers all but /healthz with 500, or that much
 later, holds that much memory, or answers nothing any more). SIGTERM ends it when its requests are
 answered.
