@@ -111,7 +111,9 @@ fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(dir).expect("a directory").flatten() {
         match entry.path() {
             path if path.is_dir() => files(&path, found),
-            path => found.push(path),
+            // Not pipes and sockets, which would be waited for.
+            path if path.is_file() => found.push(path),
+            _ => {}
         }
     }
 }

@@ -224,6 +224,12 @@ impl Call {
 /// An idempotent request was answered with a server error: one sibling may do better.
 pub(crate) async fn after_error(call: &mut Call, got: Got) -> Got {
     call.tried.add(got.run.lane.end.id);
+    if let Some(taken) = &got.run.taken {
+        // The client may never see it.
+        let head = &got.response;
+        taken.answer(head.status().as_u16(), head.headers(), Instant::now());
+        taken.ended();
+    }
     match call.try_again(false, false).await {
         Second::Answer(other) if !other.response.status().is_server_error() => other,
         _ => got,
