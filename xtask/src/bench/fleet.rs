@@ -30,7 +30,7 @@ impl Fleet {
             format!("{{ \"greeting\": \"hello\", \"delay_ms\": {delay_ms} }}\n"),
         )?;
         let service = format!(
-            "{}[[service.config]]\npath = \"{{data}}/config.json\"\nseed = \"config.json\"\nformat = \"json\"\n",
+            "{}allow = [\"config.restore\"]\n[[service.config]]\npath = \"{{data}}/config.json\"\nseed = \"config.json\"\nformat = \"json\"\n",
             workers(grace, instances, "\"--config\", \"{data}/config.json\"")
         );
         Self::of(grace, scratch, threads, &service)

@@ -1,9 +1,11 @@
 //! The house rules that a program can check: which crate may name which, which crate alone may
 //! name a library, where `unsafe` may stand, file heads and sizes, what `deny.toml` allows, one
-//! target directory, who reads the time of day, and that SPEC.md names only tests that exist.
+//! target directory, who reads the time of day, and that SPEC.md and the lists of the playbook
+//! reference name only what exists.
 
 mod deny;
 mod licence;
+mod lists;
 mod place;
 mod wall;
 
@@ -316,6 +318,7 @@ fn spec(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
         }
     }
     faults.extend(unknown_tests(&text, &tests));
+    lists::check(&root(), &tests, faults)?;
     let text = fs::read_to_string(root().join("ARCHITECTURE.md"))?;
     faults.extend(unknown_table_tests(&text, &tests));
     Ok(())
