@@ -103,8 +103,11 @@ pub enum Undo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// Undo every step that was done, last first.
+    /// Undo every step that was done, last first. Done before all else when the playbook says
+    /// neither this nor [`OnFailure::Keep`].
     Rollback,
+    /// Leave what was done as it is.
+    Keep,
     /// Tell people: the channel.
     Escalate(String),
     /// Run another playbook for the same incident.

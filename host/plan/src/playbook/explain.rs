@@ -129,6 +129,7 @@ fn call(step: &Step) -> String {
 fn failure(entry: &OnFailure) -> String {
     match entry {
         OnFailure::Rollback => "undo what was done, last first".to_owned(),
+        OnFailure::Keep => "leave what was done as it is".to_owned(),
         OnFailure::Escalate(channel) => format!("tell `{channel}`"),
         OnFailure::Playbook(id) => format!("try playbook `{id}`"),
     }

@@ -115,7 +115,7 @@ pub(crate) const ON_FAILURE: &[Key] = &[
     key(
         "rollback",
         false,
-        "`all`: undo every step that took effect, last first.",
+        "`all`: undo every step that took effect, last first; done before all else unless said. `none`: leave them.",
     ),
     key(
         "escalate",

@@ -107,7 +107,7 @@ fn without_required_id(mut step: Value) -> Value {
 /// Exactly one of its keys.
 fn failure() -> Value {
     let mut one = object(keys::ON_FAILURE, &|key| match key {
-        "rollback" => json!({ "enum": ["all"] }),
+        "rollback" => json!({ "enum": ["all", "none"] }),
         _ => json!({ "type": "string" }),
     });
     if let Some(one) = one.as_object_mut() {

@@ -338,24 +338,62 @@ impl Run {
         self.note("", "failed", reason.clone());
         self.failure = Some(reason);
         self.stage = Stage::Failing { next: 0 };
+        let says = |entry: &OnFailure| matches!(entry, OnFailure::Rollback | OnFailure::Keep);
+        if !self.playbook.on_failure.iter().any(says) {
+            // What did not help is undone, unless its author says otherwise.
+            self.take_back();
+        }
+    }
+
+    /// Ends the run here and now: no step, no undo, no message. What it changed stays, and is
+    /// told to whoever takes over.
+    pub fn halt(&mut self, reason: &str) {
+        if matches!(self.stage, Stage::Ended { .. }) {
+            return;
+        }
+        let mut left: Vec<String> = self
+            .done
+            .iter()
+            .filter(|done| done.receipt.changed)
+            .map(|done| format!("{}: {}", done.key, done.receipt.summary))
+            .collect();
+        left.extend(
+            self.pending
+                .take()
+                .map(|call| format!("{}: begun, and its end is not known", call.key)),
+        );
+        self.left_behind.extend(left);
+        self.stack.clear();
+        self.failure = Some(reason.to_owned());
+        self.note("", "halted", reason.to_owned());
+        let reason = self.reason();
+        self.stage = Stage::Ended {
+            end: End::Failed { reason },
+        };
+    }
+
+    fn take_back(&mut self) {
+        let undos: Vec<Item> = std::mem::take(&mut self.done)
+            .into_iter()
+            .enumerate()
+            .rev()
+            .filter_map(|(index, done)| undo_item(index, done))
+            .collect();
+        let text = match undos.len() {
+            0 => "rollback: nothing was changed that can be taken back".to_owned(),
+            n => format!("rollback: {n} to take back, last first"),
+        };
+        self.note("", "stage", text);
+        self.push(undos, FrameKind::Lenient);
     }
 
     fn next_remedy(&mut self, at: usize) {
         self.stage = Stage::Failing { next: at + 1 };
         match self.playbook.on_failure.get(at).cloned() {
-            Some(OnFailure::Rollback) => {
-                let undos: Vec<Item> = std::mem::take(&mut self.done)
-                    .into_iter()
-                    .enumerate()
-                    .rev()
-                    .filter_map(|(index, done)| undo_item(index, done))
-                    .collect();
-                let text = match undos.len() {
-                    0 => "rollback: nothing was changed that can be taken back".to_owned(),
-                    n => format!("rollback: {n} to take back, last first"),
-                };
-                self.note("", "stage", text);
-                self.push(undos, FrameKind::Lenient);
+            Some(OnFailure::Rollback) => self.take_back(),
+            Some(OnFailure::Keep) => {
+                self.note("", "stage", "what was done stays as it is".to_owned());
+                self.push(Vec::new(), FrameKind::Lenient);
             }
             Some(OnFailure::Escalate(channel)) => {
                 self.told = true;

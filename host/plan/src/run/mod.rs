@@ -285,6 +285,8 @@ fn undo_item(index: usize, done: Done) -> Option<Item> {
     }
     match &done.step.undo {
         Undo::None => None,
+        // The action left nothing to undo it by.
+        Undo::Auto if done.receipt.undo.is_empty() => None,
         Undo::Auto => Some(Item::Undo {
             id: format!("undo-{index}-{}", done.step.id),
             step: done.step,

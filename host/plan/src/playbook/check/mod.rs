@@ -251,7 +251,7 @@ impl Checker<'_> {
         for (index, entry) in playbook.on_failure.iter().enumerate() {
             let path = format!("on_failure[{index}]");
             match entry {
-                OnFailure::Rollback => {}
+                OnFailure::Rollback | OnFailure::Keep => {}
                 OnFailure::Escalate(channel) => {
                     let Some(channels) = self.catalogue.channels else {
                         continue;

@@ -268,9 +268,13 @@ impl Reader<'_> {
             return None;
         }
         if let Some(word) = self.text(&mut fields, "rollback") {
+            if word == "none" {
+                return Some(OnFailure::Keep);
+            }
             if word != "all" {
                 let place = fields.place_of("rollback");
-                let help = did_you_mean(&word, ["all"]).or(Some("write `rollback: all`".into()));
+                let help = did_you_mean(&word, ["all", "none"])
+                    .or(Some("write `rollback: all` or `rollback: none`".into()));
                 self.error(
                     "bad-word",
                     place,

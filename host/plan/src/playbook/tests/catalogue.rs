@@ -107,7 +107,7 @@ fn actions() -> Vec<ActionInfo> {
             "config.snapshot",
             "target!:target path!:text",
             "changed hash",
-            Medium,
+            Low,
             false,
         ),
         action(
