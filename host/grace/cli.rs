@@ -49,6 +49,20 @@ pub enum Command {
     Incidents(cmd::incidents::Incidents),
     /// Evidence of failures: list, show, replay, make smaller, hand on
     Capsule(cmd::capsule::CapsuleCommand),
+    /// Let a playbook run that waits for an answer
+    Approve(cmd::govern::Approve),
+    /// Keep a playbook from running that waits for an answer
+    Deny(cmd::govern::Deny),
+    /// The questions that wait for an answer
+    Approvals(cmd::govern::Approvals),
+    /// What may be changed now: mode, freeze, kill switch, limits, locks
+    Governance(cmd::govern::Show),
+    /// Whether playbooks heal, or only tell what they would do
+    Mode(cmd::govern::ModeOf),
+    /// No playbook that changes something begins, until it is over
+    Freeze(cmd::govern::Freeze),
+    /// No playbook changes anything any more, also those that run
+    KillSwitch(cmd::govern::KillSwitch),
     /// What is done about what
     Playbook(cmd::playbook::Playbook),
     /// Detectors and actions: list, build, check, grant
@@ -83,6 +97,13 @@ impl Command {
             Command::Fleet(command) => command.run(globals),
             Command::Incidents(command) => command.run(globals),
             Command::Capsule(command) => command.run(globals),
+            Command::Approve(command) => command.run(globals),
+            Command::Deny(command) => command.run(globals),
+            Command::Approvals(command) => command.run(globals),
+            Command::Governance(command) => command.run(globals),
+            Command::Mode(command) => command.run(globals),
+            Command::Freeze(command) => command.run(globals),
+            Command::KillSwitch(command) => command.run(globals),
             Command::Playbook(command) => command.run(globals),
             Command::Plugin(command) => command.run(globals),
             Command::Logs(command) => command.run(globals),

@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod docs;
 mod fleet;
+mod governance;
 mod healing;
 mod isolation;
 mod load;

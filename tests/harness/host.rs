@@ -80,11 +80,12 @@ impl Host {
         Self::new(&Self::shop_toml(instances, more))
     }
 
-    /// Its `grace.toml`. Every instance has a configuration file of its own.
+    /// Its `grace.toml`. Every instance has a configuration file of its own, which may be put back
+    /// without a question.
     pub fn shop_toml(instances: u32, more: &str) -> String {
         format!(
             "{more}\n[[service]]\nname = \"shop\"\ncommand = {}\nlisten = \"127.0.0.1:0\"\ninstances = {instances}\n\
-             ready = {{ http = \"/healthz\" }}\n\n[[service.config]]\npath = \"{{data}}/config.json\"\n\
+             ready = {{ http = \"/healthz\" }}\nallow = [\"config.restore\"]\n\n[[service.config]]\npath = \"{{data}}/config.json\"\n\
              seed = \"config.json\"\nformat = \"json\"\n",
             worker("\"--config\", \"{data}/config.json\"")
         )

@@ -2,6 +2,7 @@
 //! of a host. It shows and starts; it decides nothing and must not know where views come from.
 
 pub mod client;
+mod govern;
 mod listener;
 mod problem;
 mod route;

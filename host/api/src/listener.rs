@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -61,6 +63,23 @@ impl axum::serve::Listener for OwnersListener {
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.inner.local_addr()
+    }
+}
+
+/// Who is at the other end, as the kernel says.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// Their user.
+    pub(crate) by: String,
+}
+
+impl Connected<IncomingStream<'_, OwnersListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, OwnersListener>) -> Self {
+        let by = stream.io().peer_cred().map_or_else(
+            |_| "an unknown user".to_owned(),
+            |peer| format!("uid {}", peer.uid()),
+        );
+        Self { by }
     }
 }
 

@@ -12,12 +12,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::problem::Refusal;
-use crate::watch;
+use crate::{govern, watch};
 
 /// What every handler is given.
 pub(crate) type Views = Arc<dyn HostViews>;
 
-type Answer = Result<Json<Value>, Refusal>;
+pub(crate) type Answer = Result<Json<Value>, Refusal>;
 
 const PATHS: &[&str] = &[
     "GET /v1/status",
@@ -31,6 +31,10 @@ const PATHS: &[&str] = &[
     "POST /v1/playbooks/{id}/run",
     "GET /v1/plugins",
     "GET /v1/actions",
+    "GET /v1/governance",
+    "POST /v1/governance",
+    "GET /v1/approvals",
+    "POST /v1/approvals/{id}",
 ];
 
 /// All paths.
@@ -48,13 +52,16 @@ pub(crate) fn all(views: Views) -> Router {
         .route("/v1/playbooks/{id}/run", post(run_playbook))
         .route("/v1/plugins", get(plugins))
         .route("/v1/actions", get(actions))
+        .route("/v1/governance", get(govern::show).post(govern::order))
+        .route("/v1/approvals", get(govern::questions))
+        .route("/v1/approvals/{id}", post(govern::answer))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(views)
 }
 
 /// Views may read the ledger, so they are asked off the server's thread.
-async fn ask<T: Send + 'static>(
+pub(crate) async fn ask<T: Send + 'static>(
     views: Views,
     question: impl FnOnce(&dyn HostViews) -> T + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use grace_model::port::HostViews;
 
-use crate::listener::OwnersListener;
+use crate::listener::{OwnersListener, Peer};
 use crate::route;
 
 /// Why the API is not there.
@@ -54,7 +54,10 @@ pub async fn serve(
             answer
         }
     });
-    axum::serve(listener, route::all(views).layer(count))
+    let service = route::all(views)
+        .layer(count)
+        .into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service)
         .await
         .map_err(|source| ServeError::Ended {
             path: socket.to_owned(),

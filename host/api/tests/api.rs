@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use grace_api::client::{Client, ClientError};
+use grace_model::govern::{Approval, Given, Governance, GovernanceView, Mode, Moment, Order};
 use grace_model::id::IncidentId;
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::ipc::FleetStatus;
@@ -124,6 +125,41 @@ impl HostViews for Small {
             }),
             _ => Err(format!("there is no playbook {id:?}")),
         }
+    }
+    fn governance(&self) -> GovernanceView {
+        GovernanceView {
+            mode: Mode::Heal,
+            mode_by_command: false,
+            freeze: None,
+            freeze_left_ms: None,
+            killed: None,
+            rules: Governance::default(),
+            actions_in_window: 0,
+            locks: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+    fn approvals(&self) -> Vec<Approval> {
+        Vec::new()
+    }
+    fn order(&self, order: &Order, by: &str, why: &str) -> Result<GovernanceView, String> {
+        let given = Given {
+            by: by.to_owned(),
+            why: why.to_owned(),
+            at: Moment {
+                wall: 1,
+                steady: 1,
+                boot: String::new(),
+            },
+        };
+        let killed = matches!(order, Order::KillSwitch { on: true }).then_some(given);
+        Ok(GovernanceView {
+            killed,
+            ..self.governance()
+        })
+    }
+    fn answer(&self, id: &str, _: bool, by: &str, _: &str) -> Result<Approval, String> {
+        Err(format!("nothing is asked under {id:?}, {by}"))
     }
 }
 
@@ -243,6 +279,39 @@ fn a_playbook_is_run_or_planned_by_hand() {
         matches!(unknown, Err(ClientError::Refused { status: 409, .. })),
         "{unknown:?}"
     );
+}
+
+#[test]
+fn an_order_is_given_by_whom_the_socket_says_and_a_bad_one_is_refused_with_an_example() {
+    let served = Served::new();
+    let client = served.client();
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&served.socket).unwrap());
+    let order = json!({ "order": "kill-switch", "on": true, "why": "a test" });
+    let done: GovernanceView = client.post("/v1/governance", &order).unwrap();
+    let given = done.killed.unwrap();
+    assert_eq!(
+        (given.by, given.why.as_str()),
+        (format!("uid {uid}"), "a test")
+    );
+    let long = json!({ "order": "kill-switch", "on": true, "why": "x".repeat(501) });
+    for (path, body, said) in [
+        (
+            "/v1/governance",
+            json!({ "order": "heal-faster" }),
+            "kill-switch",
+        ),
+        ("/v1/governance", long, "501 bytes"),
+        (
+            "/v1/approvals/apr-9",
+            json!({ "approve": true, "by": "root" }),
+            "by",
+        ),
+        ("/v1/approvals/apr-9", json!({ "approve": true }), "apr-9"),
+    ] {
+        let error = client.post::<Value>(path, &body).unwrap_err();
+        assert!(error.to_string().contains(said), "{body}: {error}");
+        assert!(!error.remedy().is_empty());
+    }
 }
 
 #[test]

@@ -92,7 +92,9 @@ impl Fleet {
         let text = format!(
             "state = {state:?}\n\n[healing]\nplaybooks = {heal}\n\n[proxy]\nretry = {retry}\n\n\
              [[service]]\nname = \"shop\"\ncommand = {command}\nlisten = \"127.0.0.1:0\"\n\
-             instances = {instances}\nready = {{ http = \"/healthz\" }}\nrestart = {{ reflex = {heal} }}\n\n\
+             instances = {instances}\nready = {{ http = \"/healthz\" }}\nrestart = {{ reflex = {heal} }}\n\
+             # Asked about first by default; here its operator grants it beforehand.\n\
+             allow = [\"config.restore\"]\n\n\
              [[service.config]]\npath = \"{{data}}/config.json\"\nseed = \"config.json\"\nformat = \"json\"\n",
             state = dir.path().join("state").display().to_string(),
             heal = !options.no_heal,

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod doctor;
 pub mod down;
 pub mod fleet;
+pub mod govern;
 pub mod incidents;
 pub mod init;
 pub mod instances;

@@ -11,6 +11,8 @@ use toml::Spanned;
 
 use super::confine::{IsolationTable, LimitsTable};
 use super::record::RecordTable;
+use super::govern::GovernanceTable;
+use super::people::ChannelTable;
 use super::units::{Bytes, Listen, Millis};
 use super::{closest, words};
 
@@ -24,6 +26,8 @@ pub struct File {
     pub plugins: PluginsTable,
     #[serde(default)]
     pub healing: HealingTable,
+    #[serde(default)]
+    pub governance: GovernanceTable,
     #[serde(default)]
     pub ledger: LedgerTable,
     #[serde(default)]
@@ -68,6 +72,8 @@ pub struct ServiceTable {
     pub priority: Vec<Spanned<PriorityTable>>,
     #[serde(default)]
     pub config: Vec<ConfigTable>,
+    #[serde(default)]
+    pub allow: Vec<Spanned<String>>,
     #[serde(default)]
     pub limits: LimitsTable,
     #[serde(default)]
@@ -163,13 +169,6 @@ pub struct ProxyTable {
     pub eject_failures: Option<Spanned<u32>>,
     pub limit: Option<bool>,
     pub limit_wait: Option<Millis>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChannelTable {
-    pub command: Option<CommandLine>,
-    pub file: Option<Spanned<PathBuf>>,
 }
 
 /// The keys of a service that `front` resolves.

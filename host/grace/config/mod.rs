@@ -5,8 +5,10 @@ mod confine;
 mod fault;
 mod file;
 mod front;
+mod govern;
 mod literal;
 mod priority;
+mod people;
 mod program;
 mod record;
 mod resolve;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use grace_model::config::Config;
 
 pub use fault::{Fault, Faults, closest};
+pub use units::duration_ms;
 
 /// The example that `grace init` writes; it is also the reference of every key.
 pub const EXAMPLE: &str = include_str!("example.toml");
@@ -172,6 +175,8 @@ fn base_of(file: &Path) -> Result<PathBuf, ConfigError> {
     Ok(whole.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
+#[cfg(test)]
+mod govern_tests;
 #[cfg(test)]
 mod literal_tests;
 #[cfg(test)]

@@ -1,20 +1,18 @@
 //! From what is written to what is meant: defaults, absolute paths, and the checks that need more
 //! than one value. Every fault is collected; only a file without any becomes a `Config`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use grace_model::config::{Channel, Config, Healing, Plugins, Proxy, Service};
+use grace_model::config::{Config, Healing, Plugins, Proxy, Service};
 use grace_model::id::{InstanceId, PluginName};
 use grace_model::layout::Layout;
 use toml::Spanned;
 
 use super::fault::Fault;
-use super::file::{ChannelTable, File, HealingTable, LedgerTable, PluginsTable, ProxyTable};
+use super::file::{File, HealingTable, LedgerTable, PluginsTable, ProxyTable};
 use super::units::Millis;
-use super::{Surroundings, literal, runner, service};
+use super::{Surroundings, govern, literal, people, runner, service};
 use crate::capability;
 
 /// Longest path of a Unix socket, without its final zero.
@@ -76,9 +74,12 @@ pub fn resolve(file: File, base: &Path, around: &Surroundings) -> (Config, Vec<F
         state_dir,
         services,
         plugins: plugins(file.plugins, base, &mut faults),
-        healing: healing(file.healing, file.ledger, base, &mut faults),
+        healing: Healing {
+            governance: govern::resolve(file.governance, &mut faults),
+            ..healing(file.healing, file.ledger, base, &mut faults)
+        },
         proxy: proxy(file.proxy, &mut faults),
-        notify: channels(file.notify, base, around, &mut faults),
+        notify: people::channels(file.notify, base, around, &mut faults),
     };
     (config, faults)
 }
@@ -221,6 +222,7 @@ fn healing(
             }
             Some(size) => size.get_ref().0,
         },
+        ..default
     }
 }
 
@@ -293,69 +295,5 @@ fn proxy(table: ProxyTable, faults: &mut Vec<Fault>) -> Proxy {
         ),
         limit: table.limit.unwrap_or(default.limit),
         limit_wait_ms: or_none(table.limit_wait, default.limit_wait_ms),
-    }
-}
-
-fn channels(
-    tables: BTreeMap<Spanned<String>, Spanned<ChannelTable>>,
-    base: &Path,
-    around: &Surroundings,
-    faults: &mut Vec<Fault>,
-) -> BTreeMap<String, Channel> {
-    let mut channels = BTreeMap::new();
-    for (name, table) in tables {
-        let span = name.span();
-        let name = name.into_inner();
-        if name == "log" {
-            faults.push(Fault::new(
-                span,
-                "the channel `log` is Grace's own log and always there; choose another name",
-            ));
-            continue;
-        }
-        let channel = channel(table.into_inner(), span, base, around, faults);
-        channels.extend(channel.map(|channel| (name, channel)));
-    }
-    channels
-}
-
-fn channel(
-    table: ChannelTable,
-    span: Range<usize>,
-    base: &Path,
-    around: &Surroundings,
-    faults: &mut Vec<Fault>,
-) -> Option<Channel> {
-    match (table.command, table.file) {
-        (Some(command), None) => {
-            let mut words = command.0;
-            let Some(program) = words.first_mut() else {
-                faults.push(Fault::new(span, "`command` of this channel is empty"));
-                return None;
-            };
-            match super::program::find(program, &around.path, base) {
-                Ok(found) => *program = found.display().to_string(),
-                Err(what) => faults.push(Fault::new(span, what)),
-            }
-            Some(Channel::Command(words))
-        }
-        (None, Some(file)) => {
-            let wrong = literal::wrong_path(file.get_ref(), "file").or_else(|| {
-                let whole = base.join(file.get_ref());
-                let dir = whole.parent().filter(|dir| !dir.is_dir())?;
-                Some(format!("there is no directory {}; make it", dir.display()))
-            });
-            if let Some(what) = wrong {
-                faults.push(Fault::new(file.span(), what));
-            }
-            Some(Channel::File(base.join(file.into_inner())))
-        }
-        _ => {
-            faults.push(Fault::new(
-                span,
-                "a channel has either `command = [...]` or `file = \"...\"`",
-            ));
-            None
-        }
     }
 }

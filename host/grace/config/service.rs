@@ -140,6 +140,7 @@ pub fn resolve(
         "failures",
         faults,
     );
+    service.allow = super::govern::allowed(table.allow, faults);
     if table.heartbeat.is_some() {
         service.heartbeat_ms = Some(not_zero(table.heartbeat, 1_000, "heartbeat", faults));
     }

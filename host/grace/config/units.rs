@@ -51,6 +51,11 @@ impl Millis {
     }
 }
 
+/// A time as a command is given it, in milliseconds.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    Millis::parse(text).ok().map(|time| time.0)
+}
+
 impl Bytes {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {

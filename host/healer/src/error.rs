@@ -48,6 +48,9 @@ pub enum HealerError {
         /// For which incident.
         by: String,
     },
+    /// A rule or an order of governance lets no playbook run.
+    #[error("not now: {0}")]
+    Held(String),
     /// An incident was to go where its life does not lead.
     #[error("incident {id} cannot become {to} from {from}")]
     Transition {

@@ -15,6 +15,7 @@ use crate::clock::{Clock, MachineClock};
 use crate::desk::Desk;
 use crate::error::{HealerError, Result};
 use crate::files::Files;
+use crate::govern::Governor;
 use crate::heal::Reach;
 use crate::heal::crew::Crew;
 use crate::heal::duty::Duty;
@@ -113,6 +114,8 @@ pub fn start_with(
                 remedy: "give its directory to the user who runs grace",
             }
         })?;
+    let rules = config.healing.governance.clone();
+    let governor = Governor::open(rules, &ledger, Arc::clone(&clock))?;
     let supervisor = Supervisor::at(layout.supervisor_socket());
     let reach = Arc::new(Reach::new(
         &config,
@@ -121,6 +124,7 @@ pub fn start_with(
         Arc::clone(&plugins),
         supervisor,
         files,
+        governor,
     ));
     let builtin = if config.healing.builtin {
         playbooks

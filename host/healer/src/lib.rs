@@ -8,6 +8,7 @@ mod clock;
 mod desk;
 mod error;
 mod files;
+mod govern;
 mod heal;
 mod house;
 mod judge;

@@ -1,9 +1,10 @@
-//! What the API shows, and the one thing it may start: a playbook by hand. It changes nothing
-//! else.
+//! What the API shows, the playbook that it starts by hand, and the orders and answers that it
+//! takes. It changes nothing else.
 
 use std::sync::Arc;
 
 use grace_ledger::Queries;
+use grace_model::govern::{Approval, GovernanceView, Order};
 use grace_model::id::{IncidentId, InstanceId, PlaybookId};
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::ipc::FleetStatus;
@@ -14,10 +15,11 @@ use grace_model::status::{Kernel, PluginView};
 use grace_plan::run::{Run, condition_holds, filled, outline};
 
 use crate::desk::{changes, signature};
+use crate::error::HealerError;
+use crate::govern::{Entered, Entry, enter};
 use crate::heal::Reach;
 use crate::heal::crew::Crew;
 use crate::heal::port::CallPort;
-use crate::heal::runner::begin;
 use crate::heal::shelf::Shelf;
 use crate::kernel::House;
 
@@ -128,6 +130,31 @@ impl HostViews for Views {
         }
         self.start(playbook, finding, for_incident)
     }
+
+    fn governance(&self) -> GovernanceView {
+        self.reach.governor.view(&self.reach.desk)
+    }
+
+    fn approvals(&self) -> Vec<Approval> {
+        self.reach.governor.look(|book| book.approvals.clone())
+    }
+
+    fn order(&self, order: &Order, by: &str, why: &str) -> Result<GovernanceView, String> {
+        let desk = &self.reach.desk;
+        let done = self.reach.governor.order(desk, order, by, why);
+        done.map_err(|e| e.to_string())?;
+        // What was held up may run now.
+        (self.bell)();
+        Ok(self.governance())
+    }
+
+    fn answer(&self, id: &str, yes: bool, by: &str, why: &str) -> Result<Approval, String> {
+        let desk = &self.reach.desk;
+        let answered = self.reach.governor.answer(desk, id, yes, (by, why));
+        let approval = answered.map_err(|e| e.to_string())??;
+        (self.bell)();
+        Ok(approval)
+    }
 }
 
 impl Views {
@@ -178,29 +205,31 @@ impl Views {
         if self.crew.room() == 0 {
             return Err("as many playbooks run as may at a time: try again later".to_owned());
         }
-        let now_ms = self.reach.clock.steady_ms();
         let service = self.reach.service_of(&target);
         let _until_a_thread_has_it = self.crew.hand_over();
-        let run: Run = desk
-            .change(|draft| {
-                let id = match &for_incident {
-                    Some(incident) => incident.id.clone(),
-                    None => {
-                        let signature = signature(&service, &finding.kind, &finding.cause);
-                        draft.open(signature, BY_HAND, &finding)?.incident().clone()
-                    }
-                };
-                begin(
-                    draft,
-                    &id,
-                    playbook,
-                    finding,
-                    &[],
-                    now_ms,
-                    "started by hand",
-                )
-            })
-            .map_err(|e| e.to_string())?;
+        let entered = self.reach.governor.change(desk, |draft, book, now| {
+            let id = match &for_incident {
+                Some(incident) => incident.id.clone(),
+                None => {
+                    let signature = signature(&service, &finding.kind, &finding.cause);
+                    draft.open(signature, BY_HAND, &finding)?.incident().clone()
+                }
+            };
+            let entry = Entry {
+                incident: &id,
+                playbook,
+                finding,
+                before: &[],
+                why: "started by hand",
+                by_hand: true,
+            };
+            match enter(&self.reach, draft, (book, now), entry)? {
+                Entered::Run(run) => Ok(*run),
+                // Nothing of it is written: not even the incident that stands for it.
+                Entered::Waits(why, _) => Err(HealerError::Held(why)),
+            }
+        });
+        let run: Run = entered.map_err(|e| e.to_string())?;
         let incident = run.incident.0.clone();
         let bell = Arc::clone(&self.bell);
         self.crew

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::govern::Governance;
 use crate::id::{PluginName, ServiceName};
 use crate::isolation::{Isolation, Limits};
 use crate::net::Net;
@@ -83,6 +84,9 @@ pub struct Service {
     pub root_because: Option<String>,
     /// Declared configuration files.
     pub config: Vec<ConfigFile>,
+    /// Actions that playbooks may run for it without asking, `pack.verb` or `pack.*`.
+    #[serde(default)]
+    pub allow: Vec<String>,
     /// How its clients and instances are spoken to.
     #[serde(default)]
     pub front: Front,
@@ -322,6 +326,8 @@ pub struct Healing {
     pub ledger_keep_ms: u64,
     /// The ledger's oldest entries go, whatever they belong to, while it is larger than this.
     pub ledger_max_bytes: u64,
+    /// When playbooks may run, how many at once, and what is asked first.
+    pub governance: Governance,
 }
 
 /// The data plane's settings.
@@ -387,6 +393,44 @@ pub enum Channel {
     Command(Vec<String>),
     /// A line of JSON appended to a file.
     File(PathBuf),
+    /// The message as JSON, POSTed to an address.
+    Webhook {
+        /// `http://` or `https://`.
+        url: String,
+        /// A file whose text is sent as `Authorization: Bearer`.
+        token_file: Option<PathBuf>,
+    },
+    /// A mail by SMTP.
+    Email(Box<Email>),
+}
+
+/// How a mail is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    /// Name of the server.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is kept secret.
+    pub security: MailSecurity,
+    /// The sender.
+    pub from: String,
+    /// Who gets it.
+    pub to: Vec<String>,
+    /// Whom to log in as, and the file with the password.
+    pub login: Option<(String, PathBuf)>,
+}
+
+/// How a connection to a mail server is kept secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailSecurity {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS by STARTTLS, or nothing is sent.
+    Starttls,
+    /// None: for a server on this machine.
+    None,
 }
 
 /// Some hundred lines.
@@ -421,6 +465,7 @@ impl Default for Healing {
             escalate_ms: 300_000,
             ledger_keep_ms: 90 * 24 * 3_600_000,
             ledger_max_bytes: 1 << 30,
+            governance: Governance::default(),
         }
     }
 }
@@ -494,6 +539,7 @@ impl Service {
             user: None,
             root_because: None,
             config: Vec::new(),
+            allow: Vec::new(),
             front: Front::default(),
             limits: Limits::default(),
             isolation: Isolation::default(),

@@ -5,6 +5,7 @@
 pub mod command;
 pub mod config;
 pub mod event;
+pub mod govern;
 pub mod id;
 pub mod incident;
 pub mod instance;

@@ -285,6 +285,31 @@ pub trait HostViews: Send + Sync {
     /// # Errors
     /// Why not, for a person.
     fn run_playbook(&self, id: &str, target: &str, dry_run: bool) -> Result<PlaybookRun, String>;
+    /// The rules, the orders that stand, who holds what, and what is asked.
+    fn governance(&self) -> crate::govern::GovernanceView;
+    /// Questions, answered ones too as long as they are kept, oldest first.
+    fn approvals(&self) -> Vec<crate::govern::Approval>;
+    /// Carries out an order of `by` and answers with what holds then. Blocking.
+    ///
+    /// # Errors
+    /// Why not, for a person.
+    fn order(
+        &self,
+        order: &crate::govern::Order,
+        by: &str,
+        why: &str,
+    ) -> Result<crate::govern::GovernanceView, String>;
+    /// Answers a question, by its id or its incident's. Blocking.
+    ///
+    /// # Errors
+    /// Why not, for a person.
+    fn answer(
+        &self,
+        id: &str,
+        yes: bool,
+        by: &str,
+        why: &str,
+    ) -> Result<crate::govern::Approval, String>;
 }
 
 /// A part of the ledger as changes of incidents.

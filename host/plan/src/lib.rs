@@ -2,6 +2,7 @@
 //! argument, so that tests and simulations drive it.
 
 pub mod fleet;
+pub mod govern;
 mod planted;
 pub mod playbook;
 pub mod restart;

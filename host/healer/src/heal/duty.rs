@@ -1,25 +1,27 @@
 //! The kernel `healer`: picks up runs that a crash left, starts playbooks for open incidents,
 //! and sees that no incident is stuck.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use grace_ledger::Queries;
-use grace_model::id::{IncidentId, RunId};
+use grace_model::id::{IncidentId, PlaybookId, RunId};
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::plugin::Severity;
+use grace_plan::govern::{Rule, Verdict};
 use grace_plan::run::{Run, Stage};
 use serde_json::json;
 
 use super::Reach;
 use super::crew::Crew;
-use super::rules::{Decision, Facts, Freed, Timing, decide};
-use super::runner::begin;
+use super::rules::{Choice, Decision, Facts, Freed, Timing, decide};
 use super::shelf::Shelf;
 use crate::error::{HealerError, Result};
+use crate::govern::{Entered, Entry, OBSERVES, enter, look_at};
 use crate::kernel::Pulse;
-use crate::reach::notify::{self, Message};
+use crate::reach::notify::Message;
 
 /// While something is unresolved, time runs: this is how finely.
 const BUSY: Duration = Duration::from_millis(100);
@@ -27,8 +29,6 @@ const BUSY: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 /// Between two tries when the ledger cannot be written.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-/// A message about an escalation takes no longer than this.
-const TELL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The kernel's parts.
 pub struct Duty {
@@ -44,6 +44,23 @@ pub struct Duty {
     pub playbooks: bool,
 }
 
+/// What the kernel remembers from round to round. A restart loses nothing that matters.
+#[derive(Default)]
+struct Memory {
+    /// Targets whose playbook has ended.
+    freed: HashMap<String, Freed>,
+    /// What each story was last told about being held up.
+    told: HashMap<IncidentId, (PlaybookId, &'static str)>,
+}
+
+/// A playbook that governance holds up.
+struct Held {
+    incident: IncidentId,
+    playbook: PlaybookId,
+    rule: &'static str,
+    why: String,
+}
+
 impl Duty {
     /// The kernel's body.
     ///
@@ -51,9 +68,9 @@ impl Duty {
     /// When the runs that a crash left cannot be read; it is started again.
     pub fn live(&self, pulse: &Pulse, bell: &Arc<dyn Fn() + Send + Sync>) -> Result<()> {
         self.pick_up(bell)?;
-        let mut freed: HashMap<String, Freed> = HashMap::new();
+        let mut memory = Memory::default();
         while !pulse.stopping() {
-            let rest = match self.round(pulse, &mut freed, bell) {
+            let rest = match self.round(pulse, &mut memory, bell) {
                 Ok(true) => BUSY,
                 Ok(false) => IDLE,
                 Err(e) => {
@@ -70,9 +87,10 @@ impl Duty {
     fn round(
         &self,
         pulse: &Pulse,
-        freed: &mut HashMap<String, Freed>,
+        memory: &mut Memory,
         bell: &Arc<dyn Fn() + Send + Sync>,
     ) -> Result<bool> {
+        let freed = &mut memory.freed;
         freed.extend(self.crew.reap()?);
         if self.someone_is_left_behind() {
             self.pick_up(bell)?;
@@ -80,10 +98,15 @@ impl Duty {
         let desk = &self.reach.desk;
         let now_ms = self.reach.clock.steady_ms();
         freed.retain(|_, freed| now_ms.saturating_sub(freed.at_ms) < self.timing.escalate_ms);
+        self.reach.governor.clean_up(desk)?;
         let room = self.crew.room();
+        let held: RefCell<Vec<Held>> = RefCell::default();
         let (waiting, decisions) = desk.look(|board| {
             let ready = |target: &str| self.reach.is_ready(target);
-            let choose = |incident: &Incident| self.shelf.choose(incident, &self.reach);
+            let get = |id: &IncidentId| board.get(id).cloned();
+            let choose = |incident: &Incident| self.choose(incident, &get, &held);
+            let approved = |id: &IncidentId| self.reach.governor.approved(id).is_some();
+            let flaps = |incident: &Incident| self.flaps(incident);
             let facts = Facts {
                 now_ms,
                 timing: self.timing,
@@ -91,41 +114,58 @@ impl Duty {
                 room,
                 ready: &ready,
                 choose: &choose,
+                approved: &approved,
+                flaps: &flaps,
                 freed,
             };
             (board.unresolved().next().is_some(), decide(board, &facts))
         });
+        memory.told.retain(|id, _| {
+            desk.look(|board| {
+                board
+                    .get(id)
+                    .is_some_and(|i| i.state != IncidentState::Resolved)
+            })
+        });
+        for one in held.into_inner() {
+            self.tell_held(one, &mut memory.told)?;
+        }
         for decision in decisions {
             pulse.worked(1);
-            self.carry_out(decision, now_ms, bell)?;
+            self.carry_out(decision, bell)?;
         }
         Ok(waiting)
     }
 
-    fn carry_out(
-        &self,
-        decision: Decision,
-        now_ms: u64,
-        bell: &Arc<dyn Fn() + Send + Sync>,
-    ) -> Result<()> {
+    fn carry_out(&self, decision: Decision, bell: &Arc<dyn Fn() + Send + Sync>) -> Result<()> {
         let desk = &self.reach.desk;
         match decision {
             Decision::Run(id, playbook, why) => {
                 let _until_a_thread_has_it = self.crew.hand_over();
-                let run = desk.change(|draft| {
+                let entered = self.reach.governor.change(desk, |draft, book, now| {
                     let Some(incident) = draft.get(&id) else {
                         return Ok(None);
                     };
-                    let finding = incident.finding;
-                    begin(draft, &id, (*playbook).clone(), finding, &[], now_ms, &why).map(Some)
+                    let entry = Entry {
+                        incident: &id,
+                        playbook: *playbook,
+                        finding: incident.finding,
+                        before: &[],
+                        why: &why,
+                        by_hand: false,
+                    };
+                    enter(&self.reach, draft, (book, now), entry).map(Some)
                 });
-                // Somebody began one by hand meanwhile; this incident's turn comes.
-                let run = match run {
-                    Err(HealerError::Busy { .. }) => None,
-                    run => run?,
-                };
-                if let Some(run) = run {
-                    self.carry(run, bell);
+                match entered {
+                    // Somebody began one by hand meanwhile; this incident's turn comes.
+                    Err(HealerError::Busy { .. }) | Ok(None) => {}
+                    Ok(Some(Entered::Run(run))) => self.carry(*run, bell),
+                    Ok(Some(Entered::Waits(_, message))) => {
+                        if let Some(message) = message {
+                            self.reach.herald.tell(*message);
+                        }
+                    }
+                    Err(e) => return Err(e),
                 }
             }
             Decision::Resolve(id, why) => {
@@ -138,6 +178,94 @@ impl Duty {
             }
         }
         Ok(())
+    }
+
+    /// The playbook for an incident, if governance lets it run now or has to ask about it. What
+    /// it holds up is put into `held`.
+    fn choose(
+        &self,
+        incident: &Incident,
+        get: &dyn Fn(&IncidentId) -> Option<Incident>,
+        held: &RefCell<Vec<Held>>,
+    ) -> Choice {
+        let governor = &self.reach.governor;
+        let approved = governor.approved(&incident.id).and_then(|(id, by)| {
+            let playbook = self.shelf.usable(&id).ok()?;
+            Some((
+                Box::new(playbook),
+                format!("playbook {id}: approved by {by}"),
+            ))
+        });
+        let (playbook, why) = match approved {
+            Some(approved) => approved,
+            None => match self.shelf.choose(incident, &self.reach) {
+                Choice::Run(playbook, why) => (playbook, why),
+                other => return other,
+            },
+        };
+        let verdict = look_at(&self.reach, incident, &playbook, &governor.now(), get);
+        let (rule, why) = match verdict {
+            Verdict::Go | Verdict::Ask(_) => return Choice::Run(playbook, why),
+            Verdict::Pending(id) => return Choice::None(format!("{id} waits for an answer")),
+            Verdict::Never(why) => {
+                return Choice::Person(format!("playbook {} may not run: {why}", playbook.id));
+            }
+            Verdict::Observe => ("observe", OBSERVES.to_owned()),
+            Verdict::Hold(rule, why) => (
+                match rule {
+                    Rule::KillSwitch => "kill-switch",
+                    Rule::Freeze => "freeze",
+                    Rule::Blast => "blast-radius",
+                    Rule::Rate => "rate",
+                },
+                why,
+            ),
+        };
+        held.borrow_mut().push(Held {
+            incident: incident.id.clone(),
+            playbook: playbook.id.clone(),
+            rule,
+            why: why.clone(),
+        });
+        Choice::None(format!("playbook {}: {why}", playbook.id))
+    }
+
+    /// Once for each rule that holds a playbook up, in the incident's story.
+    fn tell_held(
+        &self,
+        held: Held,
+        told: &mut HashMap<IncidentId, (PlaybookId, &'static str)>,
+    ) -> Result<()> {
+        let key = (held.playbook.clone(), held.rule);
+        if told.get(&held.incident) == Some(&key) {
+            return Ok(());
+        }
+        let body = json!({ "playbook": held.playbook, "rule": held.rule, "why": held.why });
+        let desk = &self.reach.desk;
+        desk.change(|draft| draft.entry("held", &held.incident, &body))?;
+        tracing::info!(incident = %held.incident, playbook = %held.playbook, why = held.why, "a playbook is held up");
+        told.insert(held.incident, key);
+        Ok(())
+    }
+
+    /// Why an incident that came back is a person's now.
+    fn flaps(&self, incident: &Incident) -> Option<String> {
+        let governor = &self.reach.governor;
+        let rules = &governor.rules;
+        if incident.recurrences < u64::from(rules.flaps.max(1)) {
+            return None;
+        }
+        let times = governor.came_back(&self.reach.desk, &incident.id);
+        let times = times.unwrap_or_else(|e| {
+            tracing::error!(incident = %incident.id, cause = %e, "how often it came back cannot be read");
+            0
+        });
+        (times >= rules.flaps.max(1)).then(|| {
+            format!(
+                "it came back {times} times within {} s: what is done about it does not last",
+                rules.flap_window_ms / 1_000
+            )
+        })
     }
 
     /// An incident in work that nobody works on: the machine gave no thread.
@@ -242,24 +370,7 @@ impl Duty {
             subject: format!("{}: {} needs a person", incident.id, incident.target),
             text: format!("{}; {why}", incident.finding.summary),
         };
-        let mut names: Vec<String> = self.reach.channels.keys().cloned().collect();
-        if !names.iter().any(|name| name == notify::LOG) {
-            names.push(notify::LOG.to_owned());
-        }
-        let channels = self.reach.channels.clone();
-        // A program that hangs must not hold up the healing of everything else.
-        let told = std::thread::Builder::new()
-            .name("tell".to_owned())
-            .spawn(move || {
-                for name in names {
-                    if let Err(e) = notify::send(&channels, &name, &message, TELL_LIMIT) {
-                        tracing::error!(channel = name, cause = %e, "an escalation was not told");
-                    }
-                }
-            });
-        if let Err(e) = told {
-            tracing::error!(incident = %incident.id, cause = %e, "an escalation was not told");
-        }
+        self.reach.herald.tell(message);
     }
 }
 

@@ -19,6 +19,8 @@ use grace_model::port::PluginHost;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::files::Files;
+use crate::govern::Governor;
+use crate::reach::herald::Herald;
 use crate::reach::supervisor::Supervisor;
 use crate::signal::traffic::TrafficWindow;
 
@@ -42,6 +44,10 @@ pub struct Reach {
     pub services: Vec<Service>,
     /// Where messages go.
     pub channels: BTreeMap<String, Channel>,
+    /// Tells everybody.
+    pub herald: Herald,
+    /// What may run.
+    pub governor: Governor,
 }
 
 impl Reach {
@@ -54,8 +60,11 @@ impl Reach {
         plugins: Arc<dyn PluginHost>,
         supervisor: Supervisor,
         files: Files,
+        governor: Governor,
     ) -> Self {
         Self {
+            herald: Herald::new(&config.notify, &desk),
+            governor,
             clock,
             desk,
             plugins,
@@ -116,6 +125,20 @@ impl Reach {
             Some((service, _)) => service.0,
             None => target.to_owned(),
         }
+    }
+
+    /// How many instances a service is to have, as the supervisor last told; while it is away, as
+    /// declared.
+    #[must_use]
+    pub fn instances_of(&self, service: &str) -> u32 {
+        let fleet = self.fleet.read().unwrap_or_else(PoisonError::into_inner);
+        let told = fleet
+            .as_ref()
+            .and_then(|fleet| fleet.services.iter().find(|s| s.name.as_str() == service))
+            .map(|service| service.instances);
+        let declared = || self.services.iter().find(|s| s.name.as_str() == service);
+        told.or_else(|| declared().map(|service| service.instances))
+            .unwrap_or(0)
     }
 
     /// How a service tells that it is ready.

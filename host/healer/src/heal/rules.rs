@@ -83,6 +83,8 @@ pub enum Choice {
     Run(Box<Playbook>, String),
     /// None, and why.
     None(String),
+    /// None before a person decides, and why.
+    Person(String),
 }
 
 /// A target whose playbook has ended.
@@ -110,6 +112,10 @@ pub struct Facts<'f> {
     pub ready: &'f dyn Fn(&str) -> bool,
     /// The playbook for an incident.
     pub choose: &'f dyn Fn(&Incident) -> Choice,
+    /// Whether a person has said that its playbook may run.
+    pub approved: &'f dyn Fn(&IncidentId) -> bool,
+    /// Why it has come back too often to be healed the same way again.
+    pub flaps: &'f dyn Fn(&Incident) -> Option<String>,
     /// Targets that were freed.
     pub freed: &'f HashMap<String, Freed>,
 }
@@ -165,8 +171,14 @@ fn for_open(
     if board.busy_with(target).is_some() || taken.iter().any(|other| overlap(other, target)) {
         return None;
     }
+    if !(facts.approved)(&incident.id)
+        && let Some(why) = (facts.flaps)(incident)
+    {
+        return Some(Decision::Escalate(id(), why));
+    }
     let problem = match (facts.choose)(incident) {
         Choice::Run(playbook, why) => return Some(Decision::Run(id(), playbook, why)),
+        Choice::Person(why) => return Some(Decision::Escalate(id(), why)),
         Choice::None(problem) => problem,
     };
     if quiet_ms >= facts.timing.quiet_ms && (facts.ready)(target) {
@@ -204,10 +216,14 @@ fn for_escalated(
     let waited = facts.now_ms.saturating_sub(times.state_ms) >= wait_ms;
     let still_comes = times.seen_ms > times.state_ms;
     let held = board.busy_with(target).is_some() || taken.iter().any(|t| overlap(t, target));
-    if !waited || !still_comes || held {
+    let approved = (facts.approved)(&incident.id);
+    if held || !approved && (!waited || !still_comes) {
         return None;
     }
     match (facts.choose)(incident) {
+        Choice::Run(playbook, why) if approved => {
+            Some(Decision::Run(incident.id.clone(), playbook, why))
+        }
         Choice::Run(playbook, why) => {
             let why = format!(
                 "it still comes {} s after it was escalated; {why}",
@@ -215,7 +231,7 @@ fn for_escalated(
             );
             Some(Decision::Run(incident.id.clone(), playbook, why))
         }
-        Choice::None(_) => None,
+        Choice::None(_) | Choice::Person(_) => None,
     }
 }
 

@@ -21,6 +21,7 @@ use super::rules::cooldown_key;
 use super::shelf::Shelf;
 use crate::desk::Draft;
 use crate::error::{HealerError, Result};
+use crate::govern::{Entered, Entry, enter};
 
 /// Between two tries to write a ledger that cannot be written (a full disk).
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
@@ -94,6 +95,16 @@ impl Runner {
             let again = run.pending.is_some();
             match run.next(self.reach.clock.steady_ms()) {
                 Next::Call(call) => {
+                    // Messages go on: whoever threw the switch wants to know what it stopped.
+                    if !matches!(call.effect, Effect::Tell { .. })
+                        && let Some(why) = self.reach.governor.killed()
+                    {
+                        if !again {
+                            run.pending = None;
+                        }
+                        run.halt(&why);
+                        continue;
+                    }
                     if !again && self.write(|| self.journal_start(&run, &call)).is_none() {
                         return;
                     }
@@ -220,7 +231,8 @@ impl Runner {
     fn journal_end(&self, run: &Run, end: &End) -> Result<Option<Run>> {
         let steady = self.reach.clock.steady_ms();
         let boot = self.reach.clock.boot();
-        let next = self.reach.desk.change(|draft| {
+        let governor = &self.reach.governor;
+        let (next, message) = governor.change(&self.reach.desk, |draft, book, now| {
             notes(draft, run)?;
             let duration_ms = steady.saturating_sub(run.begun_ms);
             let body = json!({ "run": run.id, "playbook": run.playbook.id, "end": end,
@@ -239,30 +251,47 @@ impl Runner {
                     )?;
                     let why = format!("playbook {} verified its effect", run.playbook.id);
                     draft.become_(&run.incident, IncidentState::Resolved, &why)?;
-                    Ok(None)
+                    Ok((None, None))
                 }
                 End::Failed { reason } => {
                     draft.become_(&run.incident, IncidentState::Escalated, reason)?;
                     self.open_related(draft, run)?;
-                    Ok(None)
+                    Ok((None, None))
                 }
                 End::Fallback { playbook, reason } => match self.shelf.usable(playbook) {
                     Ok(next) => {
                         let why = format!("{} failed: {reason}", run.playbook.id);
-                        let finding = run.finding.clone();
-                        let id = &run.incident;
-                        begin(draft, id, next, finding, &run.chain, steady, &why).map(Some)
+                        let entry = Entry {
+                            incident: &run.incident,
+                            playbook: next,
+                            finding: run.finding.clone(),
+                            before: &run.chain,
+                            why: &why,
+                            by_hand: false,
+                        };
+                        match enter(&self.reach, draft, (book, now), entry)? {
+                            Entered::Run(next) => Ok((Some(*next), None)),
+                            Entered::Waits(waits, message) => {
+                                let why = format!("{why}; playbook {playbook}: {waits}");
+                                draft.become_(&run.incident, IncidentState::Escalated, &why)?;
+                                self.open_related(draft, run)?;
+                                Ok((None, message))
+                            }
+                        }
                     }
                     Err(problem) => {
                         let why =
                             format!("{reason}; and playbook {playbook} cannot run: {problem}");
                         draft.become_(&run.incident, IncidentState::Escalated, &why)?;
                         self.open_related(draft, run)?;
-                        Ok(None)
+                        Ok((None, None))
                     }
                 },
             }
         })?;
+        if let Some(message) = message {
+            self.reach.herald.tell(*message);
+        }
         self.shelf.ended(run, *end == End::Succeeded, steady);
         let (run, playbook) = (&run.id, &run.playbook.id);
         tracing::info!(%run, %playbook, ?end, "a playbook ended");

@@ -2,6 +2,9 @@
 //! a budget; what it is for, the callers know.
 
 pub mod blobs;
+pub mod herald;
 pub mod http;
+pub mod mail;
 pub mod notify;
 pub mod supervisor;
+pub mod webhook;

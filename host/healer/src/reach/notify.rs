@@ -1,4 +1,4 @@
-//! Messages to people: Grace's log, a file, a program. At least once, always with the same id,
+//! Messages to people: Grace's log, a file, a program, a webhook, a mail. At least once, always with the same id,
 //! so that a receiver can tell a repetition.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use grace_model::config::Channel;
 use grace_model::plugin::Severity;
 use serde::Serialize;
+
+use super::{mail, webhook};
 
 /// The channel that always exists.
 pub const LOG: &str = "log";
@@ -66,6 +68,10 @@ pub fn send(
                 .map_err(|e| format!("{}: {e}", path.display()))?;
         }
         Some(Channel::Command(command)) => run(command, message, limit)?,
+        Some(Channel::Webhook { url, token_file }) => {
+            webhook::post(url, token_file.as_deref(), message, limit)?;
+        }
+        Some(Channel::Email(email)) => mail::send(email, message, limit)?,
     }
     Ok(())
 }
@@ -137,10 +143,10 @@ fn end_group(child: &mut Child) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn message() -> Message {
+    pub(crate) fn message() -> Message {
         Message {
             id: "inc-1/1/tell/1/0".into(),
             at: 5,

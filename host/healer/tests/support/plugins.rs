@@ -81,6 +81,12 @@ impl FakePlugins {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// How risky an action says it is.
+    pub fn risk(&self, name: &str, risk: Risk) {
+        self.actions.lock().unwrap().get_mut(name).unwrap().0.risk = risk;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// What every undo does.
     pub fn undoes(
         &self,

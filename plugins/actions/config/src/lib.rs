@@ -30,7 +30,7 @@ impl ActionPack for Config {
             action(
                 "config.snapshot",
                 "Make the file as it is the last good copy",
-                Risk::Medium,
+                Risk::Low,
             )
             .taking([target(), path()])
             .giving(&["changed", "hash"]),
