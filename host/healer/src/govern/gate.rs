@@ -113,19 +113,30 @@ pub fn enter(
     }
 }
 
-/// The verdict that a run of `playbook` for `incident` would meet now; `get` is how incidents
-/// stand.
+/// The verdict that a run of `playbook` for `incident` would meet by `book`; `get` is how
+/// incidents stand. It takes no lock, so that it may be asked while incidents are looked at.
 #[must_use]
 pub fn look_at(
     reach: &Reach,
+    book: &Book,
     incident: &Incident,
     playbook: &Playbook,
-    now: &Moment,
     get: &dyn Fn(&IncidentId) -> Option<Incident>,
 ) -> Verdict {
     let facts = Facts::of(reach, playbook, &incident.finding);
-    let governor = &reach.governor;
-    governor.look(|book| facts.judge(reach, book, &incident.id, false, now, get))
+    let now = reach.governor.now();
+    facts.judge(reach, book, &incident.id, false, &now, get)
+}
+
+/// The playbook that somebody said yes to for this incident, and who.
+#[must_use]
+pub fn approved(book: &Book, incident: &IncidentId) -> Option<(PlaybookId, String)> {
+    let last = book
+        .approvals
+        .iter()
+        .rfind(|one| one.incident == *incident)?;
+    let by = last.answered.as_ref().map_or("somebody", |given| &given.by);
+    (last.answer == Answer::Approved).then(|| (last.playbook.clone(), by.to_owned()))
 }
 
 /// Why nothing happens in mode observe.
@@ -239,18 +250,5 @@ impl Governor {
                 run: incident.run.clone(),
             })
             .collect()
-    }
-
-    /// The playbook that somebody said yes to for this incident, and who.
-    #[must_use]
-    pub fn approved(&self, incident: &IncidentId) -> Option<(PlaybookId, String)> {
-        self.look(|book| {
-            let last = book
-                .approvals
-                .iter()
-                .rfind(|one| one.incident == *incident)?;
-            let by = last.answered.as_ref().map_or("somebody", |given| &given.by);
-            (last.answer == Answer::Approved).then(|| (last.playbook.clone(), by.to_owned()))
-        })
     }
 }

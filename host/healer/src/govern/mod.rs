@@ -5,7 +5,7 @@
 mod gate;
 mod orders;
 
-pub use gate::{Entered, Entry, OBSERVES, enter, look_at};
+pub use gate::{Entered, Entry, OBSERVES, approved, enter, look_at};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,7 +59,8 @@ impl Governor {
         }
     }
 
-    /// Looks at the book.
+    /// Looks at the book. Never while incidents are looked at: whoever changes both locks the book
+    /// first.
     pub fn look<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         look(&self.book.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -10,7 +10,7 @@ use grace_ledger::Queries;
 use grace_model::id::{IncidentId, PlaybookId, RunId};
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::plugin::Severity;
-use grace_plan::govern::{Rule, Verdict};
+use grace_plan::govern::{Book, Rule, Verdict};
 use grace_plan::run::{Run, Stage};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use super::crew::Crew;
 use super::rules::{Choice, Decision, Facts, Freed, Timing, decide};
 use super::shelf::Shelf;
 use crate::error::{HealerError, Result};
-use crate::govern::{Entered, Entry, OBSERVES, enter, look_at};
+use crate::govern::{Entered, Entry, OBSERVES, approved, enter, look_at};
 use crate::kernel::Pulse;
 use crate::reach::notify::Message;
 
@@ -101,11 +101,13 @@ impl Duty {
         self.reach.governor.clean_up(desk)?;
         let room = self.crew.room();
         let held: RefCell<Vec<Held>> = RefCell::default();
+        // A copy: the book is never locked while incidents are looked at.
+        let book = self.reach.governor.look(Book::clone);
         let (waiting, decisions) = desk.look(|board| {
             let ready = |target: &str| self.reach.is_ready(target);
             let get = |id: &IncidentId| board.get(id).cloned();
-            let choose = |incident: &Incident| self.choose(incident, &get, &held);
-            let approved = |id: &IncidentId| self.reach.governor.approved(id).is_some();
+            let choose = |incident: &Incident| self.choose(incident, &book, &get, &held);
+            let approved = |id: &IncidentId| approved(&book, id).is_some();
             let flaps = |incident: &Incident| self.flaps(incident);
             let facts = Facts {
                 now_ms,
@@ -185,11 +187,11 @@ impl Duty {
     fn choose(
         &self,
         incident: &Incident,
+        book: &Book,
         get: &dyn Fn(&IncidentId) -> Option<Incident>,
         held: &RefCell<Vec<Held>>,
     ) -> Choice {
-        let governor = &self.reach.governor;
-        let approved = governor.approved(&incident.id).and_then(|(id, by)| {
+        let approved = approved(book, &incident.id).and_then(|(id, by)| {
             let playbook = self.shelf.usable(&id).ok()?;
             Some((
                 Box::new(playbook),
@@ -203,7 +205,7 @@ impl Duty {
                 other => return other,
             },
         };
-        let verdict = look_at(&self.reach, incident, &playbook, &governor.now(), get);
+        let verdict = look_at(&self.reach, book, incident, &playbook, get);
         let (rule, why) = match verdict {
             Verdict::Go | Verdict::Ask(_) => return Choice::Run(playbook, why),
             Verdict::Pending(id) => return Choice::None(format!("{id} waits for an answer")),
