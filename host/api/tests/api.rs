@@ -285,9 +285,9 @@ fn a_playbook_is_run_or_planned_by_hand() {
 fn an_order_is_given_by_whom_the_socket_says_and_a_bad_one_is_refused_with_an_example() {
     let served = Served::new();
     let client = served.client();
-    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&served.socket).unwrap());
     let order = json!({ "order": "kill-switch", "on": true, "why": "a test" });
     let done: GovernanceView = client.post("/v1/governance", &order).unwrap();
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&served.socket).unwrap());
     let given = done.killed.unwrap();
     assert_eq!(
         (given.by, given.why.as_str()),
@@ -298,7 +298,7 @@ fn an_order_is_given_by_whom_the_socket_says_and_a_bad_one_is_refused_with_an_ex
         (
             "/v1/governance",
             json!({ "order": "heal-faster" }),
-            "kill-switch",
+            "heal-faster",
         ),
         ("/v1/governance", long, "501 bytes"),
         (

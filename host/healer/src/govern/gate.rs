@@ -15,7 +15,7 @@ use super::Governor;
 use crate::desk::{Draft, in_work};
 use crate::error::Result;
 use crate::heal::Reach;
-use crate::heal::runner::begin;
+use crate::heal::runner::{begin, is_free};
 use crate::reach::notify::Message;
 
 /// A run that wants to begin.
@@ -53,6 +53,8 @@ pub fn enter(
     (book, now): (&mut Book, &Moment),
     entry: Entry<'_>,
 ) -> Result<Entered> {
+    // Who holds the target is told before any rule: it is what to wait for.
+    is_free(draft, &entry.finding.target, entry.incident)?;
     let rules = &reach.governor.rules;
     let facts = Facts::of(reach, &entry.playbook, &entry.finding);
     let verdict = {

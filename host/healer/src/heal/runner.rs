@@ -53,15 +53,7 @@ pub fn begin(
     why: &str,
 ) -> Result<Run> {
     // Asked here, where nobody can begin another in between.
-    if let Some(busy) = draft
-        .busy_with(&finding.target)
-        .filter(|b| b.id != *incident)
-    {
-        return Err(HealerError::Busy {
-            target: busy.target,
-            by: busy.id.0,
-        });
-    }
+    is_free(draft, &finding.target, incident)?;
     draft.become_(incident, IncidentState::Diagnosing, why)?;
     let number = draft.tx().runs_of(incident)?.len() + 1;
     let id = RunId(format!("{incident}/{number}"));
@@ -85,6 +77,20 @@ pub fn begin(
     );
     draft.tx().put_run(&run.id, incident, false, &run)?;
     Ok(run)
+}
+
+/// Whether no other incident's run holds `target`.
+///
+/// # Errors
+/// [`HealerError::Busy`] with its owner.
+pub fn is_free(draft: &Draft<'_, '_>, target: &str, incident: &IncidentId) -> Result<()> {
+    match draft.busy_with(target).filter(|b| b.id != *incident) {
+        None => Ok(()),
+        Some(busy) => Err(HealerError::Busy {
+            target: busy.target,
+            by: busy.id.0,
+        }),
+    }
 }
 
 impl Runner {
