@@ -58,11 +58,12 @@ pub fn worker(grace: &Path, more: &[&str]) -> String {
 }
 
 /// A service `shop` of the sample service: `count` says how many (`instances = 3`, or roles),
-/// `keys` is what else its table has. Each instance has a declared configuration file.
+/// `keys` is what else its table has. Each instance has a declared configuration file, which
+/// may be put back without a question.
 pub fn shop(stage: &Stage, count: &str, reflex: bool, keys: &str) -> String {
     format!(
         "[[service]]\nname = \"shop\"\ncommand = {}\nlisten = \"127.0.0.1:0\"\n{count}\n\
-         ready = {{ http = \"/healthz\" }}\nrestart = {{ reflex = {reflex} }}\n{keys}\n\
+         ready = {{ http = \"/healthz\" }}\nrestart = {{ reflex = {reflex} }}\nallow = [\"config.restore\"]\n{keys}\n\
          [[service.config]]\npath = \"{{data}}/config.json\"\nseed = \"config.json\"\nformat = \"json\"\n",
         worker(&stage.grace, &["--config", "{data}/config.json"])
     )

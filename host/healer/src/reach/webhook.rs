@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::notify::Message;
 
@@ -23,7 +23,7 @@ pub fn post(
 ) -> Result<(), String> {
     let body = serde_json::to_vec(message).map_err(|e| e.to_string())?;
     let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
+        .root_certs(roots(url))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build();
     let agent: Agent = Agent::config_builder()
@@ -54,6 +54,23 @@ pub fn post(
     } else {
         Err(format!("{host} answered {}", status.as_u16()))
     }
+}
+
+/// The machine's own certificates, when they are needed.
+fn roots(url: &str) -> RootCerts {
+    if !url.starts_with("https:") {
+        return RootCerts::new_with_certs(&[]);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for e in &found.errors {
+        tracing::warn!(cause = %e, "some of the machine's certificates cannot be read");
+    }
+    let certificates: Vec<Certificate<'static>> = found
+        .certs
+        .iter()
+        .map(|der| Certificate::from_der(der.as_ref()).to_owned())
+        .collect();
+    RootCerts::new_with_certs(&certificates)
 }
 
 /// The host of an address, without what may be secret in it: user, password and path.
