@@ -10,9 +10,9 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::confine::{IsolationTable, LimitsTable};
-use super::record::RecordTable;
 use super::govern::GovernanceTable;
 use super::people::ChannelTable;
+use super::record::RecordTable;
 use super::units::{Bytes, Listen, Millis};
 use super::{closest, words};
 
