@@ -75,6 +75,8 @@ pub enum Command {
     Completions(cmd::completions::Completions),
     /// Break a fleet under load in four ways and watch it heal
     Demo(cmd::demo::Demo),
+    /// Induce faults on purpose, and see what comes of them
+    Chaos(cmd::chaos::Chaos),
     /// Prove what Grace claims of itself, each with a control that must fail
     Prove(cmd::prove::Prove),
     /// Processes that Grace starts itself
@@ -110,6 +112,7 @@ impl Command {
             Command::Doctor(command) => command.run(globals),
             Command::Completions(command) => command.run(globals),
             Command::Demo(command) => command.run(globals),
+            Command::Chaos(command) => command.run(globals),
             Command::Prove(command) => command.run(globals),
             Command::Internal(command) => command.run(globals),
         }

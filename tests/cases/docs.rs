@@ -57,6 +57,22 @@ fn the_playbook_reference_names_every_shipped_playbook() {
 }
 
 #[test]
+fn the_playbook_reference_names_every_fault_and_campaign() {
+    let host = Host::shop(1, "");
+    let reference = read("playbooks/README.md");
+    let listed = host.json(&["chaos", "list"]);
+    for kind in ["faults", "campaigns"] {
+        for one in listed[kind].as_array().expect("a list") {
+            let name = one["name"].as_str().expect("a name");
+            assert!(
+                reference.contains(&format!("| `{name}` |")),
+                "playbooks/README.md does not name {name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_plugin_setting_in_the_example_exists() {
     let mut plugin = None;
     let mut seen = 0;

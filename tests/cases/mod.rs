@@ -3,6 +3,7 @@
 mod apart;
 mod bad_input;
 mod capsules;
+mod chaos;
 mod cli;
 mod commands;
 mod demo;

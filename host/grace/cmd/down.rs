@@ -18,6 +18,7 @@ impl Down {
     /// Ends it. Nothing that runs is as good as ended.
     pub fn run(self, globals: &Globals) -> Outcome {
         let layout = globals.layout()?;
+        super::chaos::undo(&layout, grace_chaos::Sweep::All);
         let ended = front::end(&layout)?;
         let text = match ended {
             Ended::Host => "the host is down".to_owned(),

@@ -78,8 +78,19 @@ fn process<E: std::fmt::Display>(
     }
 }
 
-/// The sample worker and the load take their arguments as they are: none of them is ours.
+/// The sample worker, the load and what chaos starts take their arguments as they are.
 pub fn borrowed(args: &[OsString]) -> Option<ExitCode> {
+    if let [_, internal, which, rest @ ..] = args
+        && internal == "internal"
+    {
+        match (which.to_str(), rest) {
+            (Some("chaos-owner"), []) => return Some(grace_chaos::own()),
+            (Some("chaos-load"), [kind]) => {
+                return Some(grace_chaos::load(kind.to_str().unwrap_or_default()));
+            }
+            _ => {}
+        }
+    }
     let [_, internal, which, rest @ ..] = args else {
         return None;
     };

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod capsule;
+pub mod chaos;
 pub mod completions;
 pub mod demo;
 pub mod doctor;

@@ -80,6 +80,8 @@ pub struct ServiceTable {
     pub isolation: IsolationTable,
     #[serde(default)]
     pub record: RecordTable,
+    #[serde(default)]
+    pub chaos: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

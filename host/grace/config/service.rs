@@ -104,6 +104,7 @@ pub fn resolve(
         service.instances = roles.active + roles.hot + roles.warm;
         service.roles = Some(roles);
     }
+    service.chaos = table.chaos;
     service.ramp_step_ms = table.ramp.map_or(0, |step| step.0);
     let keys = FrontKeys {
         protocol: table.protocol,

@@ -38,6 +38,7 @@ impl Front {
         // Before anything is started, so that no signal falls between.
         let signals = signals::Signals::new()?;
         let mark = start::claim(&layout)?;
+        crate::cmd::chaos::undo(&layout, grace_chaos::Sweep::Orphans);
         let fresh = match start::situation(&layout, &mark)? {
             start::Situation::Attach => {
                 show::note("the host is up and its front was ended; taking its place");

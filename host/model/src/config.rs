@@ -99,6 +99,9 @@ pub struct Service {
     /// What of its traffic is recorded.
     #[serde(default)]
     pub record: Record,
+    /// Whether faults may be induced on it.
+    #[serde(default)]
+    pub chaos: bool,
 }
 
 /// How the proxy speaks with a service's clients and instances.
@@ -544,6 +547,7 @@ impl Service {
             limits: Limits::default(),
             isolation: Isolation::default(),
             record: Record::default(),
+            chaos: false,
         }
     }
 }

@@ -44,6 +44,11 @@ impl Layout {
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
     }
+    /// Faults that are induced on purpose, a record each, and the detours of traffic.
+    #[must_use]
+    pub fn chaos(&self) -> PathBuf {
+        self.run().join("chaos")
+    }
     /// The supervisor's socket, see [`crate::ipc`].
     #[must_use]
     pub fn supervisor_socket(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 //! observations, findings, incidents, manifests, playbooks, and the ports (traits) by which
 //! rooms meet. No I/O, no clock, no async, no threads: whoever needs those lives elsewhere.
 
+pub mod chaos;
 pub mod command;
 pub mod config;
 pub mod event;

@@ -23,6 +23,14 @@ pub enum Signal {
     Continue,
     /// SIGSTOP.
     Stop,
+    /// SIGSEGV.
+    Segmentation,
+    /// SIGBUS.
+    Bus,
+    /// SIGILL.
+    Illegal,
+    /// SIGFPE.
+    Arithmetic,
 }
 
 impl Signal {
@@ -40,6 +48,10 @@ impl Signal {
             Signal::Terminate => libc::SIGTERM,
             Signal::Continue => libc::SIGCONT,
             Signal::Stop => libc::SIGSTOP,
+            Signal::Segmentation => libc::SIGSEGV,
+            Signal::Bus => libc::SIGBUS,
+            Signal::Illegal => libc::SIGILL,
+            Signal::Arithmetic => libc::SIGFPE,
         }
     }
 
@@ -56,6 +68,10 @@ impl Signal {
             Signal::Terminate => Raw::TERM,
             Signal::Continue => Raw::CONT,
             Signal::Stop => Raw::STOP,
+            Signal::Segmentation => Raw::SEGV,
+            Signal::Bus => Raw::BUS,
+            Signal::Illegal => Raw::ILL,
+            Signal::Arithmetic => Raw::FPE,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 use grace_demo::judge;
@@ -167,13 +167,7 @@ impl Fleet {
     /// # Errors
     /// When it does not end with 0, or prints no JSON.
     pub fn ask(&self, args: &[&str]) -> Result<Value> {
-        let output = Command::new(&self.grace)
-            .args(args)
-            .args(["--json", "--config"])
-            .arg(self.dir.path().join("grace.toml"))
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {}", self.grace.display()))?;
+        let output = self.run(args)?;
         if !output.status.success() {
             bail!(
                 "`grace {}` ended with {}: {}",
@@ -184,6 +178,20 @@ impl Fleet {
         }
         serde_json::from_slice(&output.stdout)
             .with_context(|| format!("`grace {}` printed no JSON document", args.join(" ")))
+    }
+
+    /// Runs `grace ARGS --json` for this host.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run(&self, args: &[&str]) -> Result<Output> {
+        Command::new(&self.grace)
+            .args(args)
+            .args(["--json", "--config"])
+            .arg(self.dir.path().join("grace.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", self.grace.display()))
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) struct Control {
     window_start: Instant,
     seq: u64,
     pub(crate) suspects: HashMap<u64, (Instant, Arc<Endpoint>, Vec<String>)>,
+    /// Where faults in the path to instances are written down.
+    pub(crate) detours: PathBuf,
 }
 
 impl Control {
@@ -83,7 +85,7 @@ impl Control {
         record: Record,
         disk: Disk,
         news: mpsc::Sender<News>,
-        born: Instant,
+        (born, detours): (Instant, PathBuf),
     ) -> Self {
         let threads = shared.threads.len();
         let recordings = Recordings::new(born, threads, shared.orders.clone());
@@ -106,6 +108,7 @@ impl Control {
             window_start: born,
             seq: 0,
             suspects: HashMap::new(),
+            detours,
         }
     }
 
@@ -351,6 +354,7 @@ impl Control {
         }
         self.look_at_certificates();
         self.look_at_limits(now);
+        self.look_at_detours();
         self.tell_all();
     }
 

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use grace_model::event::Subject;
 use grace_model::instance::{ExitCause, ProcessId};
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::address::Address;
 use crate::meter::Meter;
 use crate::ramp;
+use crate::socket::Stream;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -56,6 +57,8 @@ pub(crate) struct Endpoint {
     pub(crate) meter: Meter,
     cause: OnceLock<ExitCause>,
     told: Notify,
+    /// The port of a relay that connections go to instead; 0: none.
+    detour: AtomicU16,
 }
 
 /// What a request's end says about the instance it was given to.
@@ -102,7 +105,33 @@ impl Endpoint {
             meter: Meter::new(threads),
             cause: OnceLock::new(),
             told: Notify::new(),
+            detour: AtomicU16::new(0),
         }
+    }
+
+    /// A new connection to it, or to the relay that stands before it.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub(crate) async fn connect(&self, addr: &Address) -> std::io::Result<Stream> {
+        match self.detour() {
+            0 => addr.connect().await,
+            port => {
+                Address::Tcp((std::net::Ipv4Addr::LOCALHOST, port).into())
+                    .connect()
+                    .await
+            }
+        }
+    }
+
+    /// The port of the relay before it; 0: none.
+    pub(crate) fn detour(&self) -> u16 {
+        self.detour.load(Ordering::Relaxed)
+    }
+
+    /// True when it was another before.
+    pub(crate) fn set_detour(&self, port: u16) -> bool {
+        self.detour.swap(port, Ordering::Relaxed) != port
     }
 
     /// Nothing is known against it.

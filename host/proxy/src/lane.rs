@@ -55,6 +55,8 @@ pub(crate) struct Lane {
     patience: Cell<Duration>,
     eject_failures: Cell<u32>,
     idle: RefCell<Vec<(Instant, http1::SendRequest<UpBody>)>>,
+    /// Where its connections went when it was last looked at.
+    detour: Cell<u16>,
     /// It speaks HTTP/2.
     two: Cell<bool>,
     /// The connection of HTTP/2 that all requests share.
@@ -116,6 +118,7 @@ impl Lane {
             patience: Cell::new(Duration::from_millis(500)),
             eject_failures: Cell::new(3),
             idle: RefCell::default(),
+            detour: Cell::new(0),
             two: Cell::new(false),
             shared: RefCell::default(),
             open: RefCell::default(),
@@ -160,9 +163,11 @@ impl Lane {
         self.eject_failures.set(eject_failures);
         self.leaving.set(leaving);
         self.epoch.set(epoch);
+        let detour = self.end.detour();
+        let moved = self.detour.replace(detour) != detour;
         if self.end.fenced() {
             self.cut();
-        } else if leaving || self.end.dead() || self.end.stopped() {
+        } else if moved || leaving || self.end.dead() || self.end.stopped() {
             self.idle.borrow_mut().clear();
             self.shared.take();
         }
@@ -246,7 +251,7 @@ impl Lane {
     /// A new connection, of which nothing has been used.
     pub(crate) async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
         let addr = self.end.addr.as_ref().ok_or(DialError::NoAddress)?;
-        let stream = tokio::time::timeout(limit, addr.connect())
+        let stream = tokio::time::timeout(limit, self.end.connect(addr))
             .await
             .map_err(|_| DialError::TimedOut(limit))??;
         if self.end.fenced() {

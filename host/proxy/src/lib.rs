@@ -12,6 +12,7 @@ mod certs;
 mod class;
 mod client;
 mod control;
+mod detour;
 mod door;
 mod eject;
 mod endpoint;

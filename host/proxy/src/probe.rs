@@ -94,7 +94,7 @@ pub(crate) async fn watch(
         let manner = (now_pace.greeting, now_pace.two);
         let probed = match (&now_pace.probe, &end.addr) {
             (Some(probe), Some(addr)) => {
-                Some(judge(addr, probe, manner, begun, late, interval).await)
+                Some(judge((&end, addr), probe, manner, begun, late, interval).await)
             }
             _ => None,
         };
@@ -125,7 +125,7 @@ fn steady(pace: &Pace) -> Duration {
 }
 
 async fn judge(
-    addr: &Address,
+    at: (&Endpoint, &Address),
     probe: &TableProbe,
     manner: (Option<ProxyVersion>, bool),
     begun: Instant,
@@ -133,7 +133,7 @@ async fn judge(
     interval: Duration,
 ) -> Probed {
     let limit = Duration::from_millis(probe.timeout_ms);
-    let result = tokio::time::timeout(limit, ask(addr, probe.http.as_deref(), manner)).await;
+    let result = tokio::time::timeout(limit, ask(at, probe.http.as_deref(), manner)).await;
     let latency = begun.elapsed();
     let late = late.max(latency.saturating_sub(limit));
     let (status, problem) = match result {
@@ -160,11 +160,11 @@ async fn judge(
 
 /// The status of a GET, or none when a connection is all that is asked.
 async fn ask(
-    addr: &Address,
+    (end, addr): (&Endpoint, &Address),
     path: Option<&str>,
     (greeting, two): (Option<ProxyVersion>, bool),
 ) -> io::Result<Option<u16>> {
-    let mut stream = addr.connect().await?;
+    let mut stream = end.connect(addr).await?;
     if let Some(version) = greeting {
         stream.write_all(&greeting::write(version, None)).await?;
     }

@@ -173,7 +173,13 @@ pub fn serve(
             door::bind(&path).map_err(failed(&format!("the socket {}", path.display())))?;
         let (news, heard) = mpsc::channel(NEWS);
         tokio::task::spawn_local(door::serve(listener, Rc::new(named), news.clone()));
-        let control = Control::new(Arc::clone(&shared), record, disk, news, born);
+        let control = Control::new(
+            Arc::clone(&shared),
+            record,
+            disk,
+            news,
+            (born, layout.chaos()),
+        );
         tokio::task::spawn_local(control.run(layout.supervisor_socket(), heard, told));
         tokio::select! {
             () = stop => {

@@ -1,6 +1,7 @@
 //! The claims. Only what exists is listed: what is not built is not claimed.
 
 mod balance;
+mod chaos;
 mod drop_in;
 mod healing;
 mod isolation;
@@ -87,6 +88,13 @@ pub const ALL: &[Claim] = &[
         control: "playbooks off",
         needs: &[],
         trial: healing::restore,
+    },
+    Claim {
+        id: "seed.chaos",
+        claim: "A fault that is induced on purpose is detected and healed, its run passes only then, and nothing of it is left",
+        control: "healing off",
+        needs: &[],
+        trial: chaos::chaos,
     },
     Claim {
         id: "card.wasm-limits",
