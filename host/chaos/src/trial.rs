@@ -58,7 +58,7 @@ impl Asking {
         }
     }
 
-    /// Whether the newest requests were answered well, `many` or more of them since `since`.
+    /// Whether the newest request was answered well.
     pub(crate) fn served(&self) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.good_at.is_some()

@@ -67,6 +67,11 @@ impl Stage {
         self.patience
     }
 
+    /// Tells of a wait that was not in vain, and that this stage did not make itself.
+    pub fn waited(&self, took: Duration) {
+        self.longest.set(self.longest.get().max(took));
+    }
+
     /// Waits until `holds`, and tells whether it came to that, and after how long.
     ///
     /// # Errors
@@ -79,7 +84,7 @@ impl Stage {
             }
             if holds() {
                 let took = begun.elapsed();
-                self.longest.set(self.longest.get().max(took));
+                self.waited(took);
                 return Ok(Some(took));
             }
             if begun.elapsed() >= self.patience {
