@@ -159,7 +159,12 @@ pub(crate) async fn forward(
                 }
                 answer
             }
-            Err(refusal) => refuse(refusal),
+            Err(refusal) => {
+                if refusal == Refusal::Shed {
+                    service.cells.count_shed(core.thread, standing.class);
+                }
+                refuse(refusal)
+            }
         }
     };
     if closing {

@@ -223,9 +223,10 @@ impl LocalService {
         None
     }
 
-    /// Whether there is an instance that takes requests, with room or without.
-    pub(crate) fn is_served(&self) -> bool {
-        !self.first.is_empty() && self.lanes.iter().any(|seat| seat.tier().is_some())
+    /// Whether an instance takes requests, with room or without, that was not tried yet.
+    pub(crate) fn is_served(&self, tried: &Tried) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|seat| seat.tier().is_some() && !tried.holds(seat.lane.end.id))
     }
 
     /// An ejected instance that waits for its trial, when there is another that could help out.

@@ -36,19 +36,19 @@ impl Call {
                 return Ok(Run::begin(lane, Instant::now(), false));
             }
             let now = Instant::now();
-            let wait = if self.service.is_served() {
+            let wait = if self.service.is_served(&self.tried) {
                 Wait::Room(self.standing.rank)
             } else {
                 Wait::Instance
             };
             let due = self.queued.due(wait, &settings, now);
             if now >= due {
-                return Err(self.refusal(wait, Refusal::NoInstance));
+                return Err(wait.refusal(Refusal::NoInstance));
             }
             if ticket.is_none() {
                 let entered = queue::enter(&self.service.cells, &settings, body, wait);
                 match entered {
-                    None => return Err(self.refusal(wait, Refusal::QueueFull)),
+                    None => return Err(wait.refusal(Refusal::QueueFull)),
                     entered => ticket = entered,
                 }
             }
@@ -67,13 +67,14 @@ impl Call {
             }
         }
     }
+}
 
-    fn refusal(&self, wait: Wait, without: Refusal) -> Refusal {
-        if wait == Wait::Instance {
-            return without;
+impl Wait {
+    /// What is said when it was in vain; `otherwise` where there is no instance.
+    fn refusal(self, otherwise: Refusal) -> Refusal {
+        match self {
+            Wait::Instance => otherwise,
+            Wait::Room(_) => Refusal::Shed,
         }
-        let thread = self.client.hub.core.thread;
-        self.service.cells.count_shed(thread, self.standing.class);
-        Refusal::Shed
     }
 }
