@@ -511,7 +511,8 @@ fn roles_stand_in_place_of_instances_and_need_an_active_one() {
 #[test]
 fn a_deadline_a_number_and_a_size_of_the_queue_are_set_and_so_is_the_limit() {
     let place = Place::new();
-    let proxy = place.good("").proxy;
+    let service = "[[service]]\nname = \"shop\"\ncommand = \"./shop\"\n";
+    let proxy = place.good(service).proxy;
     assert_eq!(
         (
             proxy.queue_timeout_ms,
@@ -523,7 +524,7 @@ fn a_deadline_a_number_and_a_size_of_the_queue_are_set_and_so_is_the_limit() {
     assert_eq!((proxy.limit, proxy.limit_wait_ms), (true, 2_000));
     let keys = "[proxy]\nqueue_timeout = \"7s\"\nqueue_requests = 9\nqueue_bytes = \"1MiB\"\n\
                 limit = false\nlimit_wait = \"300ms\"";
-    let proxy = place.good(keys).proxy;
+    let proxy = place.good(&format!("{keys}\n{service}")).proxy;
     assert_eq!(
         (
             proxy.queue_timeout_ms,
