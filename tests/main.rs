@@ -10,4 +10,7 @@
 )]
 
 mod cases;
+// The reader of metrics is the API's own.
+#[path = "../host/api/tests/exposition/mod.rs"]
+mod exposition;
 mod harness;

@@ -69,6 +69,10 @@ pub enum Command {
     Plugin(cmd::plugin::Plugin),
     /// Output of instances, or Grace's own
     Logs(cmd::logs::Logs),
+    /// The fleet, its traffic and its incidents, live
+    Top(cmd::top::Top),
+    /// Figures for Prometheus
+    Metrics(cmd::metrics::Metrics),
     /// What this machine gives Grace
     Doctor(cmd::doctor::Doctor),
     /// Completions for a shell
@@ -109,6 +113,8 @@ impl Command {
             Command::Playbook(command) => command.run(globals),
             Command::Plugin(command) => command.run(globals),
             Command::Logs(command) => command.run(globals),
+            Command::Top(command) => command.run(globals),
+            Command::Metrics(command) => command.run(globals),
             Command::Doctor(command) => command.run(globals),
             Command::Completions(command) => command.run(globals),
             Command::Demo(command) => command.run(globals),

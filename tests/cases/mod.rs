@@ -20,4 +20,6 @@ mod plugins;
 mod prove;
 mod roles;
 mod survival;
+mod top;
+mod watching;
 mod workshop;

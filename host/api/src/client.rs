@@ -104,13 +104,27 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let bytes = self.get_bytes(path)?;
+        self.read(&bytes)
+    }
+
+    /// GET of what is no JSON, as [`Client::get`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let bytes = self.get_bytes(path)?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| self.broken(error))
+    }
+
+    fn get_bytes(&self, path: &str) -> Result<Bytes, ClientError> {
         let begun = Instant::now();
         loop {
             match self.once(Method::GET, path, Bytes::new()) {
                 Err(error) if error.passes() && begun.elapsed() < self.patience => {
                     std::thread::sleep(PAUSE);
                 }
-                other => return self.read(&other?),
+                other => return other,
             }
         }
     }

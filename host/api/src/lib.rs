@@ -4,10 +4,11 @@
 pub mod client;
 mod govern;
 mod listener;
+mod metrics;
 mod problem;
 mod route;
 mod serve;
 mod watch;
 
 pub use problem::Problem;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_metrics};

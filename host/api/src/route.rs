@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use grace_model::port::{HostViews, PlaybookRun, Story};
+use grace_model::usage::Measured;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::metrics;
 use crate::problem::Refusal;
 use crate::{govern, watch};
 
@@ -35,6 +38,9 @@ const PATHS: &[&str] = &[
     "POST /v1/governance",
     "GET /v1/approvals",
     "POST /v1/approvals/{id}",
+    "GET /v1/measured",
+    "GET /v1/metrics",
+    "GET /metrics",
 ];
 
 /// All paths.
@@ -55,7 +61,25 @@ pub(crate) fn all(views: Views) -> Router {
         .route("/v1/governance", get(govern::show).post(govern::order))
         .route("/v1/approvals", get(govern::questions))
         .route("/v1/approvals/{id}", post(govern::answer))
+        .route("/v1/measured", get(measured))
+        .route("/v1/metrics", get(families))
+        .route("/metrics", get(metrics))
         .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(views)
+}
+
+/// Only what a scraper asks for, for a listener that others may reach.
+pub(crate) fn scraped(views: Views) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .fallback(async |uri: Uri| {
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!("there is nothing at {}", uri.path()),
+                "GET /metrics is all that is here",
+            )
+        })
         .method_not_allowed_fallback(wrong_method)
         .with_state(views)
 }
@@ -188,6 +212,20 @@ async fn run_playbook(
             "`grace playbook list` and `grace instances` name what there is",
         )
     })
+}
+
+async fn measured(State(views): State<Views>) -> Result<Json<Measured>, Refusal> {
+    ask(views, |views| views.measured()).await.map(Json)
+}
+
+async fn families(State(views): State<Views>) -> Answer {
+    let families = ask(views, metrics::all).await?;
+    Ok(Json(json!({ "families": families })))
+}
+
+async fn metrics(State(views): State<Views>) -> Result<impl IntoResponse, Refusal> {
+    let text = ask(views, |views| metrics::write(&metrics::all(views))).await?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 
 async fn unknown_path(uri: Uri) -> Refusal {

@@ -1,8 +1,10 @@
 //! Serving: from a path and views to a running server.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -10,6 +12,9 @@ use grace_model::port::HostViews;
 
 use crate::listener::{OwnersListener, Peer};
 use crate::route;
+
+/// Time between two tries to have an address that is taken.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the API is not there.
 #[derive(Debug, thiserror::Error)]
@@ -63,4 +68,31 @@ pub async fn serve(
             path: socket.to_owned(),
             source,
         })
+}
+
+/// Serves `GET /metrics`, and nothing else, on a TCP address until the future is dropped. An
+/// address that is taken is tried again for ever, since who has it may go; `told` hears once
+/// where it listens, or why not yet. Needs a tokio runtime.
+///
+/// # Errors
+/// [`std::io::Error`] when the server ends.
+pub async fn serve_metrics(
+    addr: SocketAddr,
+    views: Arc<dyn HostViews>,
+    mut told: impl FnMut(Result<SocketAddr, std::io::Error>),
+) -> std::io::Result<()> {
+    let mut refused = false;
+    let listener = loop {
+        match tokio::net::TcpListener::bind(addr).await {
+            Ok(listener) => break listener,
+            Err(error) if !refused => {
+                refused = true;
+                told(Err(error));
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
+    told(listener.local_addr());
+    axum::serve(listener, route::scraped(views)).await
 }

@@ -21,6 +21,7 @@ use grace_model::ipc::FleetStatus;
 use grace_model::plugin::{ActionInfo, Finding, Severity};
 use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story};
 use grace_model::status::{Kernel, PluginView};
+use grace_model::usage::Measured;
 use serde_json::{Value, json};
 
 /// A host with incidents only. Its ledger is every change, numbered from 1.
@@ -114,6 +115,9 @@ impl HostViews for Small {
     }
     fn kernels(&self) -> Vec<Kernel> {
         Vec::new()
+    }
+    fn measured(&self) -> Measured {
+        Measured::default()
     }
     fn run_playbook(&self, id: &str, target: &str, dry: bool) -> Result<PlaybookRun, String> {
         match (id, dry) {

@@ -34,6 +34,14 @@ pub struct File {
     pub proxy: ProxyTable,
     #[serde(default)]
     pub notify: BTreeMap<Spanned<String>, Spanned<ChannelTable>>,
+    #[serde(default)]
+    pub metrics: MetricsTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsTable {
+    pub listen: Option<Spanned<Listen>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use grace_model::config::{Config, Healing, Plugins, Proxy, Service};
+use grace_model::config::{Config, Healing, Metrics, Plugins, Proxy, Service};
 use grace_model::id::{InstanceId, PluginName};
 use grace_model::layout::Layout;
 use toml::Spanned;
 
 use super::fault::Fault;
-use super::file::{File, HealingTable, LedgerTable, PluginsTable, ProxyTable};
+use super::file::{File, HealingTable, LedgerTable, MetricsTable, PluginsTable, ProxyTable};
 use super::units::Millis;
 use super::{Surroundings, govern, literal, people, runner, service};
 use crate::capability;
@@ -70,6 +70,7 @@ pub fn resolve(file: File, base: &Path, around: &Surroundings) -> (Config, Vec<F
             runner::settle(service, &state_dir);
         }
     }
+    let metrics = metrics(file.metrics, &services, &mut faults);
     let config = Config {
         state_dir,
         services,
@@ -80,6 +81,7 @@ pub fn resolve(file: File, base: &Path, around: &Surroundings) -> (Config, Vec<F
         },
         proxy: proxy(file.proxy, &mut faults),
         notify: people::channels(file.notify, base, around, &mut faults),
+        metrics,
     };
     (config, faults)
 }
@@ -158,6 +160,36 @@ pub fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let same_host =
         one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && same_host
+}
+
+fn metrics(table: MetricsTable, services: &[Service], faults: &mut Vec<Fault>) -> Metrics {
+    let Some(listen) = table.listen else {
+        return Metrics::default();
+    };
+    let addr = listen.get_ref().0;
+    if !addr.ip().is_loopback() {
+        faults.push(Fault::new(
+            listen.span(),
+            format!(
+                "metrics are for this machine only, and {addr} is not of its loopback; write \"127.0.0.1:{}\", and put \
+                 what asks for a password in front of it",
+                addr.port()
+            ),
+        ));
+    }
+    let taken = services
+        .iter()
+        .find(|service| service.listen.is_some_and(|other| collide(addr, other)));
+    if let Some(service) = taken {
+        faults.push(Fault::new(
+            listen.span(),
+            format!(
+                "the service {} listens on {addr} already; use another port",
+                service.name
+            ),
+        ));
+    }
+    Metrics { listen: Some(addr) }
 }
 
 fn plugins(table: PluginsTable, base: &Path, faults: &mut Vec<Fault>) -> Plugins {

@@ -27,6 +27,7 @@ use crate::kernel::{House, KernelFailure, Pulse, Spec};
 use crate::reach::notify::LOG;
 use crate::reach::supervisor::Supervisor;
 use crate::record::{self, Record};
+use crate::signal::watch;
 use crate::views::Views;
 
 /// Runs get this long to notice the end before the process leaves them to the next one.
@@ -186,6 +187,12 @@ pub fn start_with(
         watch_fleet(pulse, &own_reach, timing.fleet_ms);
         Ok(())
     })?;
+    let (own_reach, own_layout) = (Arc::clone(&reach), layout.clone());
+    let sample_ms = config.healing.sample_ms;
+    built.kernel("resources", 2, &["fleet-watch"], move |pulse| {
+        watch::live(pulse, &own_reach, &own_layout, sample_ms);
+        Ok(())
+    })?;
     let (own_shelf, own_bell) = (Arc::clone(&shelf), Arc::clone(&bell));
     built.kernel("registry", 2, &[], move |pulse| {
         while !pulse.stopping() {
@@ -217,7 +224,7 @@ pub fn start_with(
     built.kernel(
         "triggers",
         2,
-        &["registry", "recognizer", "fleet-watch"],
+        &["registry", "recognizer", "fleet-watch", "resources"],
         move |pulse| {
             Triggers::resume(&parts)
                 .and_then(|triggers| triggers.live(pulse))

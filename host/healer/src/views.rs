@@ -1,7 +1,7 @@
 //! What the API shows, the playbook that it starts by hand, and the orders and answers that it
 //! takes. It changes nothing else.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use grace_ledger::Queries;
 use grace_model::govern::{Approval, GovernanceView, Order};
@@ -12,6 +12,7 @@ use grace_model::playbook::{Playbook, Step};
 use grace_model::plugin::{ActionCall, ActionInfo, Finding, Severity};
 use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story, StoryEntry};
 use grace_model::status::{Kernel, PluginView};
+use grace_model::usage::Measured;
 use grace_plan::run::{Run, condition_holds, filled, outline};
 
 use crate::desk::{changes, signature};
@@ -22,6 +23,7 @@ use crate::heal::crew::Crew;
 use crate::heal::port::CallPort;
 use crate::heal::shelf::Shelf;
 use crate::kernel::House;
+use crate::signal::measured::Gauges;
 
 /// The kind of a finding that a person stands for.
 pub const BY_HAND: &str = "manual";
@@ -110,8 +112,15 @@ impl HostViews for Views {
             .reach
             .fleet()
             .map_or_else(Vec::new, |fleet| fleet.kernels);
+        let gauges = self.gauges();
+        kernels.extend(gauges.proxy().into_iter().flat_map(|it| it.kernels.clone()));
+        drop(gauges);
         kernels.extend(self.house.views("healer"));
         kernels
+    }
+
+    fn measured(&self) -> Measured {
+        self.gauges().view()
     }
 
     fn run_playbook(&self, id: &str, target: &str, dry_run: bool) -> Result<PlaybookRun, String> {
@@ -158,6 +167,11 @@ impl HostViews for Views {
 }
 
 impl Views {
+    fn gauges(&self) -> MutexGuard<'_, Gauges> {
+        let gauges = self.reach.gauges.lock();
+        gauges.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self, target: &str) -> Result<(), String> {
         let services = &self.reach.services;
         let is_service = services.iter().any(|s| s.name.as_str() == target);

@@ -29,6 +29,16 @@ pub struct Config {
     pub proxy: Proxy,
     /// Where messages to people go.
     pub notify: BTreeMap<String, Channel>,
+    /// Where scrapers may come.
+    #[serde(default)]
+    pub metrics: Metrics,
+}
+
+/// Prometheus metrics beside those on the API's socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// An address of the loopback. None: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// One service.

@@ -19,7 +19,9 @@ pub mod playbook;
 pub mod plugin;
 pub mod port;
 pub mod record;
+pub mod report;
 pub mod status;
+pub mod usage;
 
 /// Milliseconds since the Unix epoch.
 pub type TimestampMs = u64;

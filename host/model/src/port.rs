@@ -280,6 +280,8 @@ pub trait HostViews: Send + Sync {
     fn actions(&self) -> Vec<ActionInfo>;
     /// The kernels of every process.
     fn kernels(&self) -> Vec<crate::status::Kernel>;
+    /// What everything uses, at the last look.
+    fn measured(&self) -> crate::usage::Measured;
     /// Starts a playbook by hand for a target, or tells what it would do. Blocking.
     ///
     /// # Errors

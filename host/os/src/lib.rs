@@ -26,6 +26,7 @@ pub mod process;
 pub mod resources;
 pub mod signal;
 pub mod spawn;
+pub mod terminal;
 pub mod tree;
 pub mod umask;
 pub mod user;

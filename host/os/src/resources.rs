@@ -46,6 +46,41 @@ pub fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
+/// Open files of a process; none when they may not be counted, or it has gone. Since Linux 6.2
+/// the directory's size is their number, which costs the same for one and for a million.
+#[must_use]
+pub fn open_files(pid: u32) -> Option<u64> {
+    let path = format!("/proc/{pid}/fd");
+    match fs::metadata(&path).ok()?.len() {
+        0 => fs::read_dir(path).ok().map(|dir| dir.count() as u64),
+        count => Some(count),
+    }
+}
+
+/// How many files a process may open (its soft limit); none when there is no limit, or it may
+/// not be asked.
+#[must_use]
+pub fn open_files_limit(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let mut lines = text.lines();
+    let limits = lines.find_map(|line| line.strip_prefix("Max open files"))?;
+    limits.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Bytes that a process and those it has waited for have read from disks and written to them;
+/// none when it may not be asked.
+#[must_use]
+pub fn disk_bytes(pid: u32) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let field = |name: &str| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
+    // What was deleted before it reached the disk was never written.
+    let written = field("write_bytes:")?.saturating_sub(field("cancelled_write_bytes:")?);
+    Some((field("read_bytes:")?, written))
+}
+
 /// What a process uses; none when there is no such process.
 #[must_use]
 pub fn resources(pid: u32) -> Option<Resources> {
@@ -54,9 +89,7 @@ pub fn resources(pid: u32) -> Option<Resources> {
     Some(Resources {
         cpu_ticks: stat.cpu_ticks,
         rss_bytes: stat.rss_pages.saturating_mul(page),
-        open_files: fs::read_dir(format!("/proc/{pid}/fd"))
-            .ok()
-            .map(|dir| dir.count() as u64),
+        open_files: open_files(pid),
         threads: stat.threads,
     })
 }
@@ -116,6 +149,39 @@ mod tests {
         assert!(used.open_files.unwrap() >= 3);
         assert!(used.threads >= 1);
         assert_eq!(resources(u32::MAX), None);
+    }
+
+    #[test]
+    fn files_are_counted_one_by_one_against_the_limit_of_their_process() {
+        let me = std::process::id();
+        let limit = crate::limit::open_files().soft;
+        assert_eq!(
+            open_files_limit(me),
+            Some(limit).filter(|it| *it < u64::MAX)
+        );
+        // Another process, since tests beside this one open and close files of this one.
+        let mut child = std::process::Command::new("sh")
+            .args([
+                "-c",
+                "exec 5</dev/null 6</dev/null 7</dev/null; exec sleep 60",
+            ])
+            .spawn()
+            .unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let listed = || {
+            let dir = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+            dir.count() as u64
+        };
+        while open_files(child.id()) != Some(6) {
+            assert!(
+                std::time::Instant::now() < end,
+                "{:?}",
+                open_files(child.id())
+            );
+        }
+        assert_eq!(listed(), 6);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ use grace_capsule::Why;
 use grace_model::event::{ProcessState, What};
 use grace_model::id::{InstanceId, ServiceName};
 use grace_model::ipc::{Answer, Request, Table};
+use grace_model::report::Counts;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::ServiceCells;
@@ -69,6 +70,9 @@ pub(crate) struct Control {
     pub(crate) table: Option<Table>,
     pub(crate) born: Instant,
     pub(crate) probes: u64,
+    pub(crate) ejections: u64,
+    /// What the instances of each service did, also those that are gone.
+    pub(crate) counts: HashMap<ServiceName, Counts>,
     pub(crate) last_tick: Instant,
     link: Option<mpsc::Sender<Request>>,
     windows: Windows,
@@ -102,6 +106,8 @@ impl Control {
             table: None,
             born,
             probes: 0,
+            ejections: 0,
+            counts: HashMap::new(),
             last_tick: born,
             link: None,
             windows: Windows::default(),
@@ -362,11 +368,31 @@ impl Control {
         let length = now.saturating_duration_since(self.window_start);
         self.window_start = now;
         let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        self.count();
         let window = self.windows.take(length);
         self.compare(&window, now);
         for event in window {
             self.tell_traffic(&event);
             self.record.write(event);
+        }
+    }
+
+    /// Adds the window to what is known of each instance and its service.
+    fn count(&mut self) {
+        for watched in self.watched.values_mut() {
+            watched.open = 0;
+        }
+        for (end, counts, open) in self.windows.counts() {
+            let service = &end.subject.service;
+            if let Some(all) = self.counts.get_mut(service) {
+                all.add(counts);
+            } else {
+                self.counts.insert(service.clone(), *counts);
+            }
+            if let Some(watched) = self.watched.get_mut(&end.id) {
+                watched.counts.add(counts);
+                watched.open = open;
+            }
         }
     }
 

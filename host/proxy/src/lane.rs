@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grace_model::report::Counts;
 use hdrhistogram::Histogram;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -19,7 +20,8 @@ use crate::endpoint::{Endpoint, Failure};
 use crate::line::Line;
 use crate::recorder::Taken;
 use crate::routes::{Report, Shared, ThreadCells};
-use crate::socket::{Socket, Stream};
+use crate::socket::Socket;
+use crate::tally::Tally;
 use crate::wheel::Wheel;
 use crate::wire::{Here, Sender};
 
@@ -64,13 +66,12 @@ pub(crate) struct Lane {
     open: RefCell<Vec<(u64, AbortHandle)>>,
     next: Cell<u64>,
     window: RefCell<Window>,
+    tally: Arc<Tally>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Window {
-    requests: u64,
-    errors: u64,
-    unanswered: u64,
+    counts: Counts,
     /// Microseconds to the first byte; none until the first of a window.
     first_byte: Option<Box<Histogram<u32>>>,
 }
@@ -79,9 +80,7 @@ struct Window {
 #[derive(Debug)]
 pub(crate) struct LaneWindow {
     pub(crate) end: Arc<Endpoint>,
-    pub(crate) requests: u64,
-    pub(crate) errors: u64,
-    pub(crate) unanswered: u64,
+    pub(crate) counts: Counts,
     pub(crate) inflight: u64,
     pub(crate) first_byte: Option<Box<Histogram<u32>>>,
 }
@@ -123,12 +122,8 @@ impl Lane {
             shared: RefCell::default(),
             open: RefCell::default(),
             next: Cell::new(0),
-            window: RefCell::new(Window {
-                requests: 0,
-                errors: 0,
-                unanswered: 0,
-                first_byte: None,
-            }),
+            window: RefCell::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -249,7 +244,7 @@ impl Lane {
     }
 
     /// A new connection, of which nothing has been used.
-    pub(crate) async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
+    pub(crate) async fn connect(&self, limit: Duration) -> Result<Socket, DialError> {
         let addr = self.end.addr.as_ref().ok_or(DialError::NoAddress)?;
         let stream = tokio::time::timeout(limit, self.end.connect(addr))
             .await
@@ -258,13 +253,12 @@ impl Lane {
             return Err(DialError::Fenced);
         }
         self.cells(|cells| cells.dials.bump());
-        Ok(stream)
+        Ok(Socket::counted(stream, Arc::clone(&self.tally)))
     }
 
     /// A new connection for requests.
     pub(crate) async fn dial(self: &Rc<Self>, limit: Duration) -> Result<Sender, DialError> {
-        let stream = self.connect(limit).await?;
-        let io = TokioIo::new(Socket::new(stream));
+        let io = TokioIo::new(self.connect(limit).await?);
         if self.two.get() {
             let (sender, connection) = http2::Builder::new(Here)
                 .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
@@ -308,14 +302,15 @@ impl Lane {
     pub(crate) fn hand_in(&self) -> Option<LaneWindow> {
         let mut window = self.window.borrow_mut();
         let inflight = u64::from(self.inflight.get());
-        if window.requests == 0 && window.unanswered == 0 && window.errors == 0 && inflight == 0 {
+        let (received, sent) = self.tally.take();
+        window.counts.received_bytes = received;
+        window.counts.sent_bytes = sent;
+        if window.counts == Counts::default() && inflight == 0 {
             return None;
         }
         Some(LaneWindow {
             end: Arc::clone(&self.end),
-            requests: std::mem::take(&mut window.requests),
-            errors: std::mem::take(&mut window.errors),
-            unanswered: std::mem::take(&mut window.unanswered),
+            counts: std::mem::take(&mut window.counts),
             inflight,
             first_byte: window.first_byte.take(),
         })
@@ -344,7 +339,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn begin(lane: Rc<Lane>, started: Instant, trial: bool) -> Self {
         lane.inflight.set(lane.inflight.get() + 1);
-        lane.window.borrow_mut().requests += 1;
+        lane.window.borrow_mut().counts.requests += 1;
         lane.end.meter.enter(lane.core.thread);
         Self {
             lane,
@@ -370,7 +365,7 @@ impl Run {
         }
         self.took(now);
         if server_error {
-            self.lane.window.borrow_mut().errors += 1;
+            self.lane.window.borrow_mut().counts.errors += 1;
             self.count_failure(Failure::ServerError);
         } else {
             self.lane.end.end_failures();
@@ -398,19 +393,21 @@ impl Run {
 
     fn took(&self, now: Instant) {
         let micros = now.saturating_duration_since(self.started).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         let mut window = self.lane.window.borrow_mut();
+        window.counts.times.record(micros);
         if window.first_byte.is_none() {
             window.first_byte = histogram().map(Box::new);
         }
         if let Some(first_byte) = &mut window.first_byte {
-            first_byte.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
+            first_byte.saturating_record(micros.max(1));
         }
     }
 
     /// It was given the request and did not answer; `held` when that counts against it.
     pub(crate) fn unanswered(&mut self, held: bool) {
         self.settled = true;
-        self.lane.window.borrow_mut().unanswered += 1;
+        self.lane.window.borrow_mut().counts.unanswered += 1;
         if held {
             self.count_failure(Failure::Unanswered);
         }
@@ -422,7 +419,7 @@ impl Run {
         if let Some(taken) = &self.taken {
             taken.broke();
         }
-        self.lane.window.borrow_mut().errors += 1;
+        self.lane.window.borrow_mut().counts.errors += 1;
         self.count_failure(Failure::Unanswered);
     }
 
@@ -432,7 +429,7 @@ impl Run {
         self.unrecord();
         {
             let mut window = self.lane.window.borrow_mut();
-            window.unanswered += 1;
+            window.counts.unanswered += 1;
         }
         self.count_failure(Failure::Unreachable);
         self.end_trial(false);
@@ -443,7 +440,7 @@ impl Run {
         self.settled = true;
         self.unrecord();
         let mut window = self.lane.window.borrow_mut();
-        window.requests = window.requests.saturating_sub(1);
+        window.counts.requests = window.counts.requests.saturating_sub(1);
         if self.trial {
             self.lane.end.give_trial_back();
             self.trial = false;

@@ -44,6 +44,7 @@ mod socket;
 mod speech;
 mod stats;
 mod table;
+mod tally;
 mod tcp;
 mod thread;
 mod trace;

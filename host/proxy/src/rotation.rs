@@ -206,6 +206,7 @@ impl Control {
             return;
         }
         watched.ejections.eject(trouble, now);
+        self.ejections += 1;
         end.mark_ejected();
         self.shared.bump();
         self.record.write(What::Ejected {

@@ -1,15 +1,18 @@
-//! A socket whose small writes go out by one plain send, and which may have been read from
-//! already. A vectored write takes a longer way through the kernel; copying a head and a small
-//! body together costs a few cache lines.
+//! A socket whose small writes go out by one plain send, which may have been read from already,
+//! and whose bytes may be counted. A vectored write takes a longer way through the kernel; copying
+//! a head and a small body together costs a few cache lines.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+use crate::tally::Tally;
 
 /// What is small enough to be copied.
 const SMALL: usize = 2_048;
@@ -33,6 +36,7 @@ pub(crate) struct Socket {
     ahead: Bytes,
     /// Where small writes are put together.
     together: Vec<u8>,
+    tally: Option<Arc<Tally>>,
 }
 
 impl Socket {
@@ -46,7 +50,23 @@ impl Socket {
             stream,
             ahead,
             together: Vec::new(),
+            tally: None,
         }
+    }
+
+    /// One whose bytes are counted.
+    pub(crate) fn counted(stream: Stream, tally: Arc<Tally>) -> Self {
+        Self {
+            tally: Some(tally),
+            ..Self::new(stream)
+        }
+    }
+
+    fn wrote(&self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(tally), Poll::Ready(Ok(count))) = (&self.tally, &done) {
+            tally.wrote(*count);
+        }
+        done
     }
 }
 
@@ -116,7 +136,12 @@ impl AsyncRead for Socket {
             self.ahead.advance(count);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let done = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(tally) = &self.tally {
+            tally.read(buf.filled().len().saturating_sub(before));
+        }
+        done
     }
 }
 
@@ -126,7 +151,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let done = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(done)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -144,17 +170,18 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let stream = Pin::new(&mut this.stream);
-        if let [only] = bufs {
-            return stream.poll_write(cx, only);
-        }
-        if bufs.iter().map(|buf| buf.len()).sum::<usize>() > SMALL {
-            return stream.poll_write_vectored(cx, bufs);
-        }
-        this.together.clear();
-        for buf in bufs {
-            this.together.extend_from_slice(buf);
-        }
-        stream.poll_write(cx, &this.together)
+        let done = if let [only] = bufs {
+            stream.poll_write(cx, only)
+        } else if bufs.iter().map(|buf| buf.len()).sum::<usize>() > SMALL {
+            stream.poll_write_vectored(cx, bufs)
+        } else {
+            this.together.clear();
+            for buf in bufs {
+                this.together.extend_from_slice(buf);
+            }
+            stream.poll_write(cx, &this.together)
+        };
+        this.wrote(done)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::greeting::{self, Ends};
 use crate::lane::{DialError, Run};
 use crate::pick::Tried;
 use crate::queue::{self, Wait};
-use crate::socket::Stream;
+use crate::socket::{Socket, Stream};
 
 /// Carries bytes both ways until both ends have closed or the instance is fenced.
 pub(crate) async fn carry(client: Rc<Client>, mut near: Stream, ends: Ends) {
@@ -52,7 +52,7 @@ pub(crate) async fn carry(client: Rc<Client>, mut near: Stream, ends: Ends) {
 }
 
 /// A connection to an instance; waits for one like a request.
-async fn reach(client: &Rc<Client>) -> Option<(Run, Stream)> {
+async fn reach(client: &Rc<Client>) -> Option<(Run, Socket)> {
     let started = Instant::now();
     let service = client.service();
     service.cells.count(client.hub.core.thread);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use grace_model::event::{ProcessState, What};
+use grace_model::report::Counts;
 use tokio::task::AbortHandle;
 
 use crate::eject::Ejections;
@@ -33,6 +34,10 @@ pub(crate) struct Watched {
     /// How many requests at once it can use, and what was seen of it at the last look.
     pub(crate) limiter: Limiter,
     pub(crate) sums: Sums,
+    /// What it was given and did.
+    pub(crate) counts: Counts,
+    /// Requests and connections that were not over at the end of the last window.
+    pub(crate) open: u64,
     verdict: Option<bool>,
     problem: String,
     told: Option<bool>,
@@ -70,6 +75,8 @@ impl Watched {
             ramp: None,
             limiter: Limiter::new(),
             sums: Sums::default(),
+            counts: Counts::default(),
+            open: 0,
             verdict: None,
             problem: String::new(),
             told: None,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grace_model::event::What;
+use grace_model::report::Counts;
 use hdrhistogram::Histogram;
 
 use crate::endpoint::Endpoint;
@@ -20,11 +21,17 @@ pub(crate) struct Windows {
 #[derive(Debug)]
 struct Sum {
     end: Arc<Endpoint>,
-    requests: u64,
-    errors: u64,
-    unanswered: u64,
+    counts: Counts,
     inflight: u64,
     first_byte: Option<Histogram<u32>>,
+}
+
+impl Sum {
+    /// The end of a body that was under way is no traffic of its own.
+    fn is_told(&self) -> bool {
+        let counts = &self.counts;
+        counts.requests + counts.errors + counts.unanswered + self.inflight > 0
+    }
 }
 
 impl Windows {
@@ -40,15 +47,11 @@ impl Windows {
         for lane in lanes {
             let sum = self.sums.entry(lane.end.id).or_insert_with(|| Sum {
                 end: lane.end,
-                requests: 0,
-                errors: 0,
-                unanswered: 0,
+                counts: Counts::default(),
                 inflight: 0,
                 first_byte: histogram(),
             });
-            sum.requests += lane.requests;
-            sum.errors += lane.errors;
-            sum.unanswered += lane.unanswered;
+            sum.counts.add(&lane.counts);
             sum.inflight += lane.inflight;
             if let (Some(all), Some(part)) = (&mut sum.first_byte, &lane.first_byte) {
                 // Both were made with the same bounds.
@@ -63,6 +66,12 @@ impl Windows {
         !self.waiting.is_empty() && !self.waiting.contains(&true)
     }
 
+    /// What each endpoint did in the window, and what it has in flight.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&Arc<Endpoint>, &Counts, u64)> {
+        let sums = self.sums.values();
+        sums.map(|sum| (&sum.end, &sum.counts, sum.inflight))
+    }
+
     /// The window's events.
     pub(crate) fn take(&mut self, window_ms: u64) -> Vec<What> {
         self.waiting.clear();
@@ -73,12 +82,13 @@ impl Windows {
         };
         self.sums
             .drain()
+            .filter(|(_, sum)| sum.is_told())
             .map(|(_, sum)| What::Traffic {
                 subject: sum.end.subject.clone(),
                 window_ms,
-                requests: sum.requests,
-                errors: sum.errors,
-                unanswered: sum.unanswered,
+                requests: sum.counts.requests,
+                errors: sum.counts.errors,
+                unanswered: sum.counts.unanswered,
                 p50_us: percentile(&sum, 0.5),
                 p99_us: percentile(&sum, 0.99),
                 inflight: sum.inflight,

@@ -18,6 +18,8 @@ mod worker;
 
 #[path = "proxy/clients.rs"]
 mod clients;
+#[path = "proxy/counts.rs"]
+mod counts;
 #[path = "proxy/deaths.rs"]
 mod deaths;
 #[path = "proxy/drains.rs"]

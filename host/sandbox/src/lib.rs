@@ -11,4 +11,4 @@ pub use apply::{Prepared, Refused, Target, prepare};
 pub use copy::{Shell, filters, shell};
 pub use home::Home;
 pub use machine::{Machine, Primitive};
-pub use usage::{Usage, Usages};
+pub use usage::{OneProcess, Usages, of_process};

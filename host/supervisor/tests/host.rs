@@ -83,6 +83,7 @@ impl Host {
             healing: Healing::default(),
             proxy: Proxy::default(),
             notify: BTreeMap::new(),
+            metrics: Default::default(),
         };
         fs::write(self.layout.config(), serde_json::to_vec(&config).unwrap()).unwrap();
     }

@@ -1,5 +1,6 @@
 //! The healer's process: plugins, the loop, and the API as one of its kernels.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -48,8 +49,9 @@ fn live(state: &Path) -> Result<()> {
         .iter()
         .map(|one| (one.name.to_owned(), one.text.to_owned()))
         .collect();
+    let metrics = config.metrics.listen;
     let healer = grace_healer::start(config, layout.clone(), registry, &playbooks)?;
-    api(&healer, &layout)?;
+    api(&healer, &layout, metrics)?;
     healer.run_until_shutdown(|| stop.load(Ordering::Acquire))?;
     Ok(())
 }
@@ -80,7 +82,7 @@ fn on_terminate() -> Result<Arc<AtomicBool>> {
 }
 
 /// The API as a kernel: started again when it fails, ended with the house.
-fn api(healer: &Healer, layout: &Layout) -> Result<()> {
+fn api(healer: &Healer, layout: &Layout, metrics: Option<SocketAddr>) -> Result<()> {
     let socket = layout.api_socket();
     let views = healer.views();
     let spec = Spec {
@@ -89,12 +91,17 @@ fn api(healer: &Healer, layout: &Layout) -> Result<()> {
         depends_on: &["ledger", "registry", "fleet-watch"],
     };
     healer
-        .supervise(spec, move |pulse| serve(&socket, &views, pulse))
+        .supervise(spec, move |pulse| serve(&socket, metrics, &views, pulse))
         .map(drop)
         .map_err(|error| anyhow!("{error}"))
 }
 
-fn serve(socket: &Path, views: &Arc<dyn HostViews>, pulse: &Pulse) -> Result<(), String> {
+fn serve(
+    socket: &Path,
+    metrics: Option<SocketAddr>,
+    views: &Arc<dyn HostViews>,
+    pulse: &Pulse,
+) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -118,10 +125,28 @@ fn serve(socket: &Path, views: &Arc<dyn HostViews>, pulse: &Pulse) -> Result<(),
         };
         tokio::select! {
             ended = server => ended.map_err(|error| error.to_string()),
+            ended = scraped(metrics, views) => ended,
             () = watch => Ok(()),
         }
     });
     // A blocking view must not keep the process from ending.
     runtime.shutdown_background();
     result
+}
+
+/// The listener for scrapers, for ever. An address that is taken keeps nobody from the API.
+async fn scraped(listen: Option<SocketAddr>, views: &Arc<dyn HostViews>) -> Result<(), String> {
+    let Some(listen) = listen else {
+        return std::future::pending().await;
+    };
+    let told = |heard: std::io::Result<SocketAddr>| match heard {
+        Ok(addr) => tracing::info!(%addr, "metrics: listening"),
+        Err(error) => tracing::warn!(
+            %listen, %error,
+            "metrics: cannot listen; it is tried again every second: end what has the address, \
+             or change `[metrics] listen`"
+        ),
+    };
+    let ended = grace_api::serve_metrics(listen, Arc::clone(views), told).await;
+    ended.map_err(|error| format!("the listener for metrics on {listen} ended: {error}"))
 }

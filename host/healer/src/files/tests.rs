@@ -47,6 +47,7 @@ fn place() -> Place {
         healing: Healing::default(),
         proxy: Proxy::default(),
         notify: std::collections::BTreeMap::new(),
+        metrics: Default::default(),
     };
     let ledger = Arc::new(Ledger::open(&layout.ledger()).unwrap().0);
     let clock = Arc::new(MachineClock::new());

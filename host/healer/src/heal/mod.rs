@@ -22,6 +22,7 @@ use crate::files::Files;
 use crate::govern::Governor;
 use crate::reach::herald::Herald;
 use crate::reach::supervisor::Supervisor;
+use crate::signal::measured::Gauges;
 use crate::signal::traffic::TrafficWindow;
 
 /// What runs of playbooks and host calls of actions need.
@@ -38,6 +39,8 @@ pub struct Reach {
     pub files: Files,
     /// The last minute of traffic.
     pub traffic: Mutex<TrafficWindow>,
+    /// What everything uses.
+    pub gauges: Mutex<Gauges>,
     /// What the supervisor last told; none while it is away.
     pub fleet: RwLock<Option<FleetStatus>>,
     /// Services as declared.
@@ -71,6 +74,7 @@ impl Reach {
             supervisor,
             files,
             traffic: Mutex::new(TrafficWindow::default()),
+            gauges: Mutex::new(Gauges::default()),
             fleet: RwLock::new(None),
             services: config.services.clone(),
             channels: config.notify.clone(),

@@ -17,7 +17,6 @@ use crate::heal::Reach;
 use crate::kernel::Pulse;
 use crate::signal::convert::{self, Capability, capability_of, observation};
 use crate::signal::journals::{Journals, News};
-use crate::signal::resources::Meter;
 use crate::signal::traffic::TrafficWindow;
 
 /// A detector is called at least this often: that nothing was seen is a fact too.
@@ -26,8 +25,6 @@ const CALL_MS: u64 = 1_000;
 const STORE_MS: u64 = 1_000;
 /// A tick later than this means that the judge itself did not run.
 const LATE_MS: u64 = 1_000;
-/// Resources are looked at once in so many looks at files: they cost more and change slower.
-const RESOURCES_EVERY: u64 = 4;
 /// After an error that the next tick will meet again.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -50,9 +47,7 @@ pub struct Triggers<'p> {
     parts: &'p Parts,
     journals: Journals,
     detectors: HashMap<String, Memory>,
-    meter: Meter,
     sampled_ms: Option<u64>,
-    samples: u64,
     stored_ms: u64,
     unstored: bool,
 }
@@ -77,9 +72,7 @@ impl<'p> Triggers<'p> {
             journals: Journals::open(&parts.layout, ledger)?,
             parts,
             detectors: HashMap::new(),
-            meter: Meter::default(),
             sampled_ms: None,
-            samples: 0,
             stored_ms: parts.reach.clock.steady_ms(),
             unstored: false,
         })
@@ -115,8 +108,6 @@ impl<'p> Triggers<'p> {
                     });
                     self = Self {
                         sampled_ms: self.sampled_ms,
-                        samples: self.samples,
-                        meter: self.meter,
                         ..Self::resume(self.parts)?
                     };
                     due_ms = clock.steady_ms();
@@ -142,7 +133,7 @@ impl<'p> Triggers<'p> {
             seen.push(convert::stalled(wall, late_ms));
         }
         self.take_in(&news, &mut seen);
-        let mut files = self.sample(wall, now_ms);
+        let mut files = self.sample(now_ms);
         seen.append(&mut files);
         // While catching up, time is that of what is read, not of the wall.
         let judged_at = match news.events.last() {
@@ -181,7 +172,7 @@ impl<'p> Triggers<'p> {
         work(&mut traffic, wall);
     }
 
-    fn sample(&mut self, wall: u64, now_ms: u64) -> Vec<Observation> {
+    fn sample(&mut self, now_ms: u64) -> Vec<Observation> {
         let every = self.parts.healing.sample_ms.max(1);
         if self
             .sampled_ms
@@ -190,7 +181,6 @@ impl<'p> Triggers<'p> {
             return Vec::new();
         }
         self.sampled_ms = Some(now_ms);
-        self.samples += 1;
         let reach = &self.parts.reach;
         let instances = reach.instances();
         let sampled = reach.files.sample(&instances);
@@ -198,10 +188,8 @@ impl<'p> Triggers<'p> {
             tracing::info!(path, "the file is good: its first good copy was taken");
         }
         let mut seen = sampled.observations;
-        if self.samples % RESOURCES_EVERY == 1 {
-            seen.extend(self.meter.instances(&instances, wall, now_ms));
-            seen.extend(self.meter.machine(self.parts.layout.root(), wall));
-        }
+        let mut gauges = reach.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.extend(gauges.news());
         seen
     }
 

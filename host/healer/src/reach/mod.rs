@@ -6,5 +6,6 @@ pub mod herald;
 pub mod http;
 pub mod mail;
 pub mod notify;
+pub mod proxy;
 pub mod supervisor;
 pub mod webhook;

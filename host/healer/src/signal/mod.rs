@@ -3,7 +3,9 @@
 
 pub mod convert;
 pub mod journals;
+pub mod measured;
 pub mod resources;
 #[cfg(test)]
 pub mod table;
 pub mod traffic;
+pub mod watch;

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use grace_model::event::{Event, ProcessState, RestartBy, Subject, What};
-use grace_model::instance::{ExitCause, InstanceView, ProcessId, Role, State};
+use grace_model::instance::{ExitCause, ProcessId, State};
 use grace_model::plugin::{Observation, Value};
 
 use super::convert::{Capability, HOST, capability_of, observation, stalled};
-use super::resources::Meter;
+use super::resources::tests::{me, round};
+use super::resources::{Meter, of_host, of_usage};
 
 const README: &str = include_str!("../../../../wit/README.md");
 
@@ -208,29 +209,16 @@ fn every_kind_of_observation_carries_the_fields_of_its_row_and_no_others() {
     kinds.push("config.file".to_owned());
 
     let mut meter = Meter::default();
-    let me = InstanceView {
-        id: "shop-3".into(),
-        service: "shop".into(),
-        pid: std::process::id(),
-        port: 0,
-        role: Role::Active,
-        state: State::Ready,
-        weight: 1,
-        generation: 4,
-        uptime_ms: 1,
-        restarts: 0,
-        reason: None,
-    };
-    let views = [me];
-    let dir = std::path::Path::new("/");
+    let views = [me(3)];
     // The first look has no difference yet.
-    meter.instances(&views, 1, 0);
-    meter.machine(dir, 1);
-    let of_process = meter.instances(&views, 2, 1_000);
-    let resources = of_process.first().expect("this process is seen");
-    fits(resources, &rows);
-    kinds.push(resources.kind.clone());
-    let machine = meter.machine(dir, 2).expect("the machine is seen");
+    meter.instances(&views, &round(1));
+    meter.machine(std::path::Path::new("/"));
+    let of_process = meter.instances(&views, &round(2));
+    let resources = of_usage(&of_process[0]).expect("this process is seen");
+    fits(&resources, &rows);
+    kinds.push(resources.kind);
+    let machine = meter.machine(std::path::Path::new("/"));
+    let machine = of_host(&machine.expect("the machine is seen"), 2);
     fits(&machine, &rows);
     kinds.push(machine.kind);
 

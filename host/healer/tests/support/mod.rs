@@ -173,6 +173,7 @@ fn config(dir: &Path, layout: &Layout) -> Config {
         healing,
         proxy: Proxy::default(),
         notify: [("people".to_owned(), Channel::File(dir.join("people.jsonl")))].into(),
+        metrics: Default::default(),
     }
 }
 

@@ -42,6 +42,7 @@ impl Proxy {
             healing: Healing::default(),
             proxy: stage.table.proxy.clone(),
             notify: Default::default(),
+            metrics: Default::default(),
         };
         let text = serde_json::to_vec(&config).unwrap();
         std::fs::write(stage.layout().config(), text).unwrap();

@@ -1,5 +1,5 @@
-//! Detector `resource-pressure`: memory, processor or disk run short, before something dies of
-//! it. It must not know what uses them.
+//! Detector `resource-pressure`: memory, open files, threads, processor or disk run short, before
+//! something dies of it. It must not know what uses them.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 
@@ -27,10 +27,26 @@ pub struct ResourcePressure {
 }
 
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Instance {
     memory: Alarm,
+    files: Alarm,
+    threads: Alarm,
     growing: Alarm,
     growth: Growth,
+}
+
+/// Something of which an instance may have only so much.
+struct Share<'s> {
+    alarm: &'s mut Alarm,
+    threshold: &'s Threshold,
+    /// As evidence names it.
+    resource: &'static str,
+    cause: &'static str,
+    /// The fields it was read from.
+    used: (&'static str, u64),
+    limit: (&'static str, u64),
+    words: fn(u64) -> String,
 }
 
 struct Threshold {
@@ -40,6 +56,8 @@ struct Threshold {
 
 struct Settings {
     memory: Threshold,
+    files: Threshold,
+    threads: Threshold,
     growth_permille: u64,
     growth_bytes: u64,
     growth_window_ms: u64,
@@ -59,6 +77,8 @@ impl Settings {
         };
         Ok(Self {
             memory: threshold(("memory_permille", 900), ("memory_for", "3s"))?,
+            files: threshold(("files_permille", 900), ("files_for", "3s"))?,
+            threads: threshold(("threads_permille", 900), ("threads_for", "3s"))?,
             growth_permille: config::number("growth_permille", 500)?,
             growth_bytes: config::number("growth_mib", 64)?.saturating_mul(1 << 20),
             growth_window_ms: config::duration_ms("growth_window", "60s")?,
@@ -88,34 +108,46 @@ impl Detector for ResourcePressure {
 
 impl ResourcePressure {
     fn instance(&mut self, settings: &Settings, seen: &Observation, out: &mut Vec<Finding>) {
-        let (rss, limit) = (seen.count("rss_bytes"), seen.count("memory_limit_bytes"));
+        let used = seen.count("memory_bytes");
         let instance = self.instances.touch(&seen.target, seen.at);
-        if let Some(permille) = rss.saturating_mul(1_000).checked_div(limit) {
-            sample(&mut instance.memory, &settings.memory, permille, seen.at);
-            if instance.memory.due(seen.at, settings.repeat_ms) {
-                out.push(
-                    about(
-                        seen,
-                        Severity::Major,
-                        "memory is near its limit",
-                        format!(
-                            "{} uses {} MiB of memory, {} % of its limit of {} MiB",
-                            seen.target,
-                            rss >> 20,
-                            permille / 10,
-                            limit >> 20
-                        ),
-                    )
-                    .evidence("resource", "memory")
-                    .evidence("permille", permille)
-                    .evidence("rss_bytes", rss)
-                    .evidence("memory_limit_bytes", limit),
-                );
-            }
+        let shares = [
+            Share {
+                alarm: &mut instance.memory,
+                threshold: &settings.memory,
+                resource: "memory",
+                cause: "memory is near its limit",
+                used: ("memory_bytes", used),
+                limit: ("memory_limit_bytes", seen.count("memory_limit_bytes")),
+                words: |bytes| format!("{} MiB of memory", bytes >> 20),
+            },
+            Share {
+                alarm: &mut instance.files,
+                threshold: &settings.files,
+                resource: "files",
+                cause: "open files are near their limit",
+                used: ("fullest_open_files", seen.count("fullest_open_files")),
+                limit: (
+                    "fullest_open_files_limit",
+                    seen.count("fullest_open_files_limit"),
+                ),
+                words: |count| format!("{count} open files"),
+            },
+            Share {
+                alarm: &mut instance.threads,
+                threshold: &settings.threads,
+                resource: "threads",
+                cause: "threads are near their limit",
+                used: ("threads", seen.count("threads")),
+                limit: ("threads_limit", seen.count("threads_limit")),
+                words: |count| format!("{count} threads"),
+            },
+        ];
+        for share in shares {
+            out.extend(near(share, seen, settings.repeat_ms));
         }
         instance
             .growth
-            .sample(seen.at, rss, settings.growth_window_ms);
+            .sample(seen.at, used, settings.growth_window_ms);
         match instance.growth.without_end(
             settings.growth_window_ms,
             settings.growth_permille,
@@ -136,14 +168,14 @@ impl ResourcePressure {
                         "{} grew from {} to {} MiB of memory in {} and still grows",
                         seen.target,
                         begun >> 20,
-                        rss >> 20,
+                        used >> 20,
                         duration::words(settings.growth_window_ms)
                     ),
                 )
                 .confidence(700)
                 .evidence("resource", "memory")
-                .evidence("rss_bytes", rss)
-                .evidence("rss_bytes_before", begun),
+                .evidence("memory_bytes", used)
+                .evidence("memory_bytes_before", begun),
             );
         }
     }
@@ -192,6 +224,35 @@ impl ResourcePressure {
             }
         }
     }
+}
+
+/// A finding when an instance has been near a limit of its own for long enough. A limit of 0 is
+/// none.
+fn near(share: Share<'_>, seen: &Observation, repeat_ms: u64) -> Option<Finding> {
+    let ((used_name, used), (limit_name, limit)) = (share.used, share.limit);
+    let Some(permille) = used.saturating_mul(1_000).checked_div(limit) else {
+        // Whoever had one and has none any more is not near it.
+        share.alarm.clear();
+        return None;
+    };
+    sample(share.alarm, share.threshold, permille, seen.at);
+    if !share.alarm.due(seen.at, repeat_ms) {
+        return None;
+    }
+    let summary = format!(
+        "{} uses {}, {} % of its limit of {}",
+        seen.target,
+        (share.words)(used),
+        permille / 10,
+        (share.words)(limit)
+    );
+    Some(
+        about(seen, Severity::Major, share.cause, summary)
+            .evidence("resource", share.resource)
+            .evidence("permille", permille)
+            .evidence(used_name, used)
+            .evidence(limit_name, limit),
+    )
 }
 
 fn sample(alarm: &mut Alarm, threshold: &Threshold, permille: u64, at: u64) {

@@ -7,11 +7,22 @@ use crate::ResourcePressure;
 
 const MIB: u64 = 1 << 20;
 
-fn memory(rss_mib: u64, limit_mib: u64) -> Observation {
+fn memory(used_mib: u64, limit_mib: u64) -> Observation {
     seen("instance.resources", "shop-1")
         .with("service", "shop")
-        .with("rss_bytes", rss_mib * MIB)
+        // What its processes share counts for each here, and is no nearness to the limit.
+        .with("rss_bytes", used_mib * 9 * MIB)
+        .with("memory_bytes", used_mib * MIB)
         .with("memory_limit_bytes", limit_mib * MIB)
+}
+
+fn counts(files: u64, files_limit: u64, threads: u64, threads_limit: u64) -> Observation {
+    seen("instance.resources", "shop-1")
+        .with("service", "shop")
+        .with("fullest_open_files", files)
+        .with("fullest_open_files_limit", files_limit)
+        .with("threads", threads)
+        .with("threads_limit", threads_limit)
 }
 
 fn host(cpu: u32, memory: u32, disk: u32) -> Observation {
@@ -53,6 +64,56 @@ fn memory_near_its_limit_is_found_when_it_lasts_and_a_peak_is_not() {
         (found.count("permille"), found.text("resource")),
         (950, Some("memory"))
     );
+}
+
+#[test]
+fn open_files_and_threads_near_their_limits_are_found_each_with_its_own_words() {
+    let found = feed(&mut Bench::new(), 1_000..6_000, |_| {
+        counts(1_000, 1_024, 31, 32)
+    });
+    let told: Vec<_> = found
+        .iter()
+        .map(|(at, found)| (*at, found.cause.as_str(), found.summary.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                4_000,
+                "open files are near their limit",
+                "shop-1 uses 1000 open files, 97 % of its limit of 1024 open files"
+            ),
+            (
+                4_000,
+                "threads are near their limit",
+                "shop-1 uses 31 threads, 96 % of its limit of 32 threads"
+            ),
+        ]
+    );
+    assert_eq!(found[0].1.text("resource"), Some("files"));
+    assert_eq!(found[1].1.count("threads_limit"), 32);
+    assert!(
+        feed(&mut Bench::new(), 1_000..60_000, |_| counts(
+            800, 1_024, 20, 32
+        ))
+        .is_empty()
+    );
+    assert!(
+        feed(&mut Bench::new(), 1_000..60_000, |_| counts(
+            9_000, 0, 900, 0
+        ))
+        .is_empty()
+    );
+}
+
+#[test]
+fn the_thresholds_are_the_components_own_and_can_be_set() {
+    let mut bench = Bench::new()
+        .setting("files_permille", "500")
+        .setting("files_for", "1s");
+    let found = feed(&mut bench, 1_000..3_000, |_| counts(600, 1_024, 31, 32));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, 2_000);
 }
 
 #[test]
