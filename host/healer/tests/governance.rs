@@ -53,7 +53,7 @@ fn holds(healer: &Running, id: &str, rule: &str) -> bool {
     story
         .entries
         .iter()
-        .any(|e| e.kind == "held" && e.body["rule"] == rule)
+        .any(|e| e.kind == "held" && e.body.get("rule").is_some_and(|it| it == rule))
 }
 
 #[test]
