@@ -95,6 +95,16 @@ pub fn bind_exclusive(addr: SocketAddr) -> Result<TcpListener, ListenError> {
     Ok(listener)
 }
 
+/// Lets every connection that is accepted on `listener` send small writes at once: on Linux it
+/// inherits TCP_NODELAY, which saves a system call for each.
+///
+/// # Errors
+/// [`OsError`], for what is no TCP socket.
+pub fn send_at_once(listener: impl AsFd) -> Result<(), OsError> {
+    sockopt::set_tcp_nodelay(listener, true)
+        .map_err(|source| OsError::new("setsockopt(TCP_NODELAY)", "a listener", source))
+}
+
 fn open(addr: SocketAddr) -> Result<OwnedFd, OsError> {
     let family = if addr.is_ipv4() {
         AddressFamily::INET
@@ -135,6 +145,19 @@ mod tests {
 
     fn loopback(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn what_is_accepted_inherits_from_its_listener_that_it_sends_at_once() {
+        for asked in [false, true] {
+            let listener = bind_exclusive(loopback(0)).unwrap();
+            if asked {
+                send_at_once(&listener).unwrap();
+            }
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(accepted.nodelay().unwrap(), asked);
+        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,9 +121,27 @@ async fn serve(place: Place) -> io::Result<()> {
 }
 
 async fn accept(listener: TcpListener, name: ServiceName, guests: Rc<Guests>) {
+    // What holds for all connections is asked and said once, not for each.
+    let local = listener
+        .local_addr()
+        .ok()
+        .filter(|it| !it.ip().is_unspecified());
+    let at_once = grace_os::listen::send_at_once(&listener).is_ok();
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => guests.welcome(stream, peer, &name),
+            Ok((stream, peer)) => {
+                let local = local.map_or_else(|| stream.local_addr(), Ok);
+                // When it fails the client has gone already.
+                if let Ok(local) = local
+                    && (at_once || stream.set_nodelay(true).is_ok())
+                {
+                    let ends = Ends {
+                        client: peer,
+                        server: local,
+                    };
+                    guests.welcome(stream, ends, &name);
+                }
+            }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 let closed = guests.shed();
@@ -210,24 +227,13 @@ impl Guests {
         count
     }
 
-    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, name: &ServiceName) {
-        let Ok(local) = stream.local_addr() else {
-            return;
-        };
-        if stream.set_nodelay(true).is_err() {
-            // The client has gone already.
-            return;
-        }
+    fn welcome(self: &Rc<Self>, stream: TcpStream, ends: Ends, name: &ServiceName) {
         let core = &self.hub.core;
         if let Some(cells) = core.shared.threads.get(core.thread) {
             cells.clients.bump();
         }
         let hub = Rc::clone(&self.hub);
         let client = Rc::new(Client::new(hub, name.clone(), Instant::now()));
-        let ends = Ends {
-            client: peer,
-            server: local,
-        };
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         let guests = Rc::clone(self);
