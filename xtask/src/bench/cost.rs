@@ -37,6 +37,8 @@ pub const MANY_ROWS: &[Spec] = &[beside(
 )];
 
 const RESTARTS: usize = 15;
+/// Instances that share the restarts.
+const INSTANCES: u32 = 6;
 /// Idle instances: so many, and so many more.
 const IDLE: (u32, u32) = (2, 50);
 /// Until what starting needs is given back, and everything was looked at several times.
@@ -107,14 +109,18 @@ fn spawn(grace: &Path, port: u16) -> Result<Child> {
 
 /// Ours less bare fork and exec of the same program, each from its `kill -9` until it serves.
 pub fn restart(grace: &Path) -> Result<Vec<Figure>> {
-    let fleet = Fleet::start(grace, 2, 0, 1)?;
+    let fleet = Fleet::start(grace, INSTANCES, 0, 1)?;
     let mut bare = Bare::start(grace)?;
+    let mut turn = 0;
     let ours = || {
-        // A death right after a start would make the next one wait.
-        std::thread::sleep(Duration::from_secs(1));
-        let first = fleet.instances()?.into_iter().next();
-        let (_, pid, port) = first.context("no instance")?;
-        back_after(port, pid)
+        // In turn, since one that dies again and again is given up.
+        let one = fleet
+            .instances()?
+            .into_iter()
+            .nth(turn % INSTANCES as usize);
+        turn += 1;
+        let (id, pid, _) = one.context("no instance")?;
+        back_after(|| fleet.port_of(&id), pid)
     };
     let turns: &mut [Turn<'_, f64>] = &mut [Box::new(ours), Box::new(|| bare.back())];
     let mut all = interleaved(RESTARTS, turns)?;

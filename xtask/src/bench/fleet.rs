@@ -1,12 +1,15 @@
 //! A fleet under Grace, for measuring. It ends with its scope, and also when we are killed.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::peer::Peer;
 use super::process::{Guard, bounded};
 use crate::command::Scratch;
 
@@ -89,9 +92,15 @@ impl Fleet {
         serde_json::from_str(&stdout).with_context(|| format!("grace {}: no JSON", args.join(" ")))
     }
 
-    /// Id, pid and port of every instance.
+    /// Id, pid and port of every instance, of the supervisor itself, since a command takes longer
+    /// than what is measured. An instance that was killed may come back on another port.
     pub fn instances(&self) -> Result<Vec<(String, u32, u16)>> {
-        let value = self.ask(&["instances", "--json"])?;
+        let mut stream = UnixStream::connect(self.dir().join("state/run/supervisor.sock"))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"{\"type\":\"status\"}\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        let value: Value = serde_json::from_str(&line).context("the supervisor's status")?;
         let all = value["instances"].as_array().context("no instances")?;
         all.iter()
             .map(|one| {
@@ -104,6 +113,38 @@ impl Fleet {
                 ))
             })
             .collect()
+    }
+
+    /// The port that an instance has now.
+    pub fn port_of(&self, id: &str) -> Option<u16> {
+        let all = self.instances().ok()?;
+        all.into_iter().find(|it| it.0 == id).map(|it| it.2)
+    }
+
+    /// Waits until an instance has another process, at most so long, and tells a peer in front of
+    /// the same instances where they are.
+    pub fn replaced(
+        &self,
+        id: &str,
+        old: u32,
+        within: Duration,
+        peer: Option<&Peer>,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let is_new = |one: &(String, u32, u16)| one.0 == id && one.1 > 1 && one.1 != old;
+        while !self.instances().is_ok_and(|all| all.iter().any(is_new)) {
+            if begun.elapsed() > within {
+                bail!(
+                    "{id} (pid {old}) was not replaced in {} s",
+                    within.as_secs()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        match peer {
+            Some(peer) => peer.follow(&self.ports()?),
+            None => Ok(()),
+        }
     }
 
     /// Ports of all instances.

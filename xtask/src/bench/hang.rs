@@ -1,6 +1,6 @@
 //! Three ways to hang, under load: a process that is stopped, one that accepts and never answers,
 //! and a connection into a black hole. Beside HAProxy with retries in front of the same instances,
-//! which Grace restarts on the same ports.
+//! which Grace restarts; it is told where.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -44,7 +44,7 @@ pub fn measure(grace: &Path) -> Result<Vec<Figure>> {
     let haproxy = peer::haproxy(&fleet.ports()?, 1, true)?;
     // Until its checks have seen every server.
     std::thread::sleep(Duration::from_secs(2));
-    let fleet = &fleet;
+    let (fleet, peer) = (&fleet, &haproxy);
     let turn = |listen: &str| -> Turn<'_, serde_json::Value> {
         let listen = listen.to_owned();
         Box::new(move || {
@@ -60,10 +60,13 @@ pub fn measure(grace: &Path) -> Result<Vec<Figure>> {
                     .enumerate()
                 {
                     let begun = Instant::now();
-                    let (_, pid, port) = running(fleet, at)?;
+                    let (id, pid, port) = running(fleet, at)?;
                     // What fills a queue is held until the instance was replaced.
                     let held = hang(*way, pid, port)?;
-                    replaced(fleet, at, pid).with_context(|| format!("{way:?}"))?;
+                    fleet
+                        .replaced(&id, pid, REPLACED, Some(peer))
+                        .with_context(|| format!("{way:?}"))?;
+                    eprintln!("{way:?}: replaced after {} ms", begun.elapsed().as_millis());
                     drop(held);
                     std::thread::sleep(EVERY.saturating_sub(begun.elapsed()));
                 }
@@ -91,19 +94,6 @@ fn running(fleet: &Fleet, at: usize) -> Result<(String, u32, u16)> {
         bail!("{} does not run", one.0);
     }
     Ok(one)
-}
-
-/// Until Grace has replaced the process, in front of which the peer may stand.
-fn replaced(fleet: &Fleet, at: usize, old: u32) -> Result<()> {
-    let begun = Instant::now();
-    while running(fleet, at).map_or(old, |(_, pid, _)| pid) == old {
-        if begun.elapsed() > REPLACED {
-            bail!("pid {old} was not replaced in {} s", REPLACED.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    eprintln!("replaced after {} ms", begun.elapsed().as_millis());
-    Ok(())
 }
 
 fn hang(way: Way, pid: u32, port: u16) -> Result<Vec<TcpStream>> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::fleet::Fleet;
 use super::load::{Load, failed, longest};
-use super::peer;
+use super::peer::{self, Peer};
 use super::rounds::{Turn, interleaved, median};
 use super::row::{Figure, Spec, at_most, beside};
 
@@ -34,6 +34,8 @@ pub const LOAD_ROWS: &[Spec] = &[
 ];
 
 const ROUNDS: usize = 7;
+/// The longest that a replacement may take.
+const REPLACED: Duration = Duration::from_secs(30);
 /// Under load: each round is a third of the minute of kills and of the half minute of stops.
 const LOAD_ROUNDS: usize = 3;
 
@@ -66,17 +68,17 @@ pub fn serving(port: u16) -> Option<u32> {
     u32::try_from(body["pid"].as_u64()?).ok()
 }
 
-/// Milliseconds from `kill -9` until another process serves on this port.
-pub fn back_after(port: u16, old: u32) -> Result<f64> {
+/// Milliseconds from `kill -9` until another process serves on the port where it is by then.
+pub fn back_after(port: impl Fn() -> Option<u16>, old: u32) -> Result<f64> {
     let begun = Instant::now();
     kill("KILL", old)?;
     while begun.elapsed() < Duration::from_secs(30) {
-        if serving(port).is_some_and(|pid| pid != old) {
+        if port().and_then(serving).is_some_and(|pid| pid != old) {
             return Ok(begun.elapsed().as_secs_f64() * 1000.0);
         }
         std::thread::sleep(Duration::from_micros(500));
     }
-    bail!("nobody serves on {port} 30 s after the kill")
+    bail!("nobody serves in the place of {old} 30 s after its kill")
 }
 
 pub fn restart(grace: &Path) -> Result<Vec<Figure>> {
@@ -90,12 +92,12 @@ pub fn restart(grace: &Path) -> Result<Vec<Figure>> {
         .parse()?;
     let ours = || {
         let first = fleet.instances()?.into_iter().next();
-        let (_, pid, own) = first.context("no instance")?;
-        back_after(own, pid)
+        let (id, pid, _) = first.context("no instance")?;
+        back_after(|| fleet.port_of(&id), pid)
     };
     let theirs = || {
         let pid = serving(port).context("supervisord's worker does not serve")?;
-        back_after(port, pid)
+        back_after(|| Some(port), pid)
     };
     let out = || {
         // What the restarts of this round started is over.
@@ -165,17 +167,18 @@ fn out_of_rotation(fleet: &Fleet) -> Result<f64> {
 /// each, ours and the peer's in turn.
 pub fn under_load(grace: &Path) -> Result<Vec<Figure>> {
     let fleet = Fleet::start(grace, 6, 30, 1)?;
-    // HAProxy with retries in front of the same instances, which Grace restarts on the same ports.
+    // HAProxy with retries in front of the same instances, which Grace restarts; it is told where.
     let haproxy = peer::haproxy(&fleet.ports()?, 1, true)?;
     // Until its checks have seen every server.
     std::thread::sleep(Duration::from_secs(2));
     let (fleet, haproxy) = (&fleet, &haproxy);
+    let peer = haproxy;
     let turn = |listen: &str, signal: &'static str, times: u32, every: u64| -> Turn<'_, Value> {
         let listen = listen.to_owned();
         Box::new(move || {
             disturbed(
                 grace,
-                fleet,
+                (fleet, peer),
                 &listen,
                 signal,
                 times,
@@ -206,7 +209,7 @@ pub fn under_load(grace: &Path) -> Result<Vec<Figure>> {
 /// The load's report while one instance after another gets the signal, `times` in all.
 fn disturbed(
     grace: &Path,
-    fleet: &Fleet,
+    (fleet, peer): (&Fleet, &Peer),
     listen: &str,
     signal: &str,
     times: u32,
@@ -223,9 +226,10 @@ fn disturbed(
         let begun = Instant::now();
         (0..times).try_for_each(|turn| {
             let instances = fleet.instances()?;
-            let (_, pid, _) = &instances[turn as usize % instances.len()];
+            let (id, pid, _) = &instances[turn as usize % instances.len()];
             if *pid > 1 {
                 kill(signal, *pid)?;
+                fleet.replaced(id, *pid, REPLACED, Some(peer))?;
             }
             std::thread::sleep((every * (turn + 1)).saturating_sub(begun.elapsed()));
             Ok(())

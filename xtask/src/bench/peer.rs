@@ -1,7 +1,9 @@
 //! The peers, from Debian's packages, each started from a generated configuration that is
 //! printed, in a temporary directory, and ended by pid with everything it started.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
-    _dir: Scratch,
+    dir: Scratch,
     pub listen: String,
     guard: Option<Guard>,
 }
@@ -26,6 +28,27 @@ pub struct Peer {
 impl Peer {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells HAProxy on which ports its servers are now: Grace may restart an instance on another
+    /// one, and the peer is not to lose by that.
+    pub fn follow(&self, ports: &[u16]) -> Result<()> {
+        for (at, port) in ports.iter().enumerate() {
+            let mut stream = UnixStream::connect(self.dir.path().join("admin"))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(
+                format!("set server out/s{at} addr 127.0.0.1 port {port}\n").as_bytes(),
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            if !["", "changed", "no need"].iter().any(|good| match *good {
+                "" => answer.trim().is_empty(),
+                good => answer.contains(good),
+            }) {
+                bail!("HAProxy does not follow: {}", answer.trim());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -91,13 +114,13 @@ fn start(
     // From here on it is ended whatever happens.
     let mut peer = Peer {
         child,
-        _dir: dir,
+        dir,
         listen: format!("127.0.0.1:{port}"),
         guard: None,
     };
     peer.guard = Some(Guard::new(&format!(
         "kill {pid}; sleep 1; kill -9 {pid} 2>/dev/null; rm -rf '{}'",
-        peer._dir.path().display(),
+        peer.dir.path().display(),
         pid = peer.child.id(),
     ))?);
     let begun = Instant::now();
@@ -136,12 +159,15 @@ pub fn haproxy_for(connections: u32, ports: &[u16], threads: u32, retries: bool)
         .enumerate()
         .map(|(at, port)| format!("  server s{at} 127.0.0.1:{port} check inter 500ms\n"))
         .collect();
+    let dir = Scratch::new("haproxy")?;
+    let admin = dir.path().join("admin").display().to_string();
+    // It counts two open files for every connection, also for those that ask nothing; where so
+    // many are not allowed it is to take what it gets.
     let text = format!(
-        "global\n  nbthread {threads}\n  maxconn {connections}\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n\
+        "global\n  nbthread {threads}\n  maxconn {connections}\n  no strict-limits\n  stats socket {admin} level admin\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 300s\n\
          \x20 timeout server 10s\n  http-reuse always\n{retry}\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\n\
          backend out\n  balance roundrobin\n  option httpchk GET /healthz\n{servers}"
     );
-    let dir = Scratch::new("haproxy")?;
     let file = ("haproxy.cfg", text.as_str());
     start(&program, &["-db", "-f"], dir, file, port, PATIENCE)
 }

@@ -58,7 +58,7 @@ fn starts_each_peer() {
         supervisord(Path::new("/the/grace")).unwrap(),
     ];
     for peer in peers {
-        let dir = peer._dir.path().to_owned();
+        let dir = peer.dir.path().to_owned();
         assert!(dir.starts_with(std::env::temp_dir()) && dir.is_dir());
         let below = descendants(peer.child.id());
         assert!(!below.is_empty(), "the script started the listener");
