@@ -147,6 +147,30 @@ fn a_hung_active_instance_is_dead_before_another_serves() {
 }
 
 #[test]
+fn after_a_failover_between_roles_the_incidents_of_the_old_active_one_are_resolved() {
+    let host = one_each();
+    host.up();
+    of_role(&host, "hot", "ready");
+    for how in ["KILL", "STOP"] {
+        let old = of_role(&host, "active", "ready");
+        signal(how, host.pid(id(&old)));
+        eventually("another is active", || {
+            let now = |one: &Value| one["role"] == "active" && one["id"] != old["id"];
+            host.instances().iter().any(now)
+        });
+        // What became warm is as it should be: nothing of it is started to prove that.
+        host.incident(id(&old), "resolved");
+        eventually("all are at rest", || {
+            host.incidents()
+                .iter()
+                .all(|one| one["state"] == "resolved")
+        });
+        of_role(&host, "hot", "ready");
+    }
+    host.down();
+}
+
+#[test]
 fn fleet_commands_promote_drain_scale_and_refuse_with_a_remedy() {
     let host = one_each();
     host.up();

@@ -34,7 +34,15 @@ pub fn instances_of(target: &str) -> Result<Vec<Instance>> {
     }
 }
 
-/// Waits until the instance is ready, at most until `deadline` by the host's clock.
+/// Whether an instance is only prepared, and as it should be: a failover has given its place to
+/// another, and nothing of it is to run.
+#[must_use]
+pub fn at_rest(instance: &Instance) -> bool {
+    instance.role == Role::Warm && instance.state == State::Stopped
+}
+
+/// Waits until the instance is ready, or is at rest because a failover made it a warm one; at
+/// most until `deadline` by the host's clock.
 ///
 /// # Errors
 /// `timed-out`, with the state it is in.
@@ -43,7 +51,7 @@ pub fn wait_ready(id: &str, deadline: u64) -> Result<Instance> {
     let mut look = FIRST_LOOK_MS;
     loop {
         let instance = host::fleet::get_instance(id)?;
-        if instance.state == State::Ready {
+        if instance.state == State::Ready || at_rest(&instance) {
             return Ok(instance);
         }
         let now = host::clock::now();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use grace_model::config::{Channel, Config, Ready, Service};
 use grace_model::id::InstanceId;
-use grace_model::instance::{InstanceView, State};
+use grace_model::instance::{InstanceView, Role, State};
 use grace_model::ipc::FleetStatus;
 use grace_model::port::PluginHost;
 
@@ -161,7 +161,9 @@ impl Reach {
             return false;
         };
         if let Some(instance) = fleet.instances.iter().find(|i| i.id.as_str() == target) {
-            return instance.state == State::Ready;
+            // A failover may have made it a warm one, of which nothing is to run.
+            let at_rest = instance.role == Role::Warm && instance.state == State::Stopped;
+            return instance.state == State::Ready || at_rest;
         }
         let service = fleet.services.iter().find(|s| s.name.as_str() == target);
         service.is_none_or(|service| service.ready >= service.instances)

@@ -1,6 +1,6 @@
 //! `fleet.restart`: one instance, or a service's instances one after another.
 
-use grace_plugin_sdk::fleet::{instances_of, wait_ready};
+use grace_plugin_sdk::fleet::{at_rest, instances_of, wait_ready};
 use grace_plugin_sdk::host::StopMode;
 use grace_plugin_sdk::prelude::*;
 
@@ -25,6 +25,15 @@ pub fn run(call: &Call) -> Result<Receipt> {
     let within = call.maybe_count("within")?.unwrap_or(READY_WITHIN_MS);
     let instances = instances_of(target)?;
     let single = instances.len() == 1;
+    if let Some(one) = instances.first().filter(|one| single && at_rest(one)) {
+        // A failover has given its place to another. A start would only be taken back.
+        return Ok(receipt(
+            false,
+            format!("{target} is warm now and nothing of it is to run"),
+        )
+        .output("generation", one.generation)
+        .output("restarted", 0_u32));
+    }
     let (mut generation, mut restarted) = (0, 0_u32);
     for instance in &instances {
         generation = host::fleet::restart(&instance.id, mode, &reason)?;

@@ -1,6 +1,6 @@
 //! The pack against the fake fleet.
 
-use grace_plugin_sdk::host::State;
+use grace_plugin_sdk::host::{Role, State};
 use grace_plugin_sdk::prelude::*;
 use grace_plugin_sdk::testkit::{FakeHost, Manifest};
 
@@ -30,6 +30,25 @@ fn restart_is_graceful_unless_told_otherwise_and_answers_the_generation() {
         host.effects(),
         ["restart shop-1 graceful", "restart shop-2 kill"]
     );
+}
+
+#[test]
+fn an_instance_that_a_failover_made_warm_is_not_started_only_to_be_stopped() {
+    let host = fleet();
+    host.world(|world| {
+        world.set_state("shop-1", State::Stopped);
+        world.instance("shop-1", State::Stopped).role = Role::Warm;
+    });
+    let done = host
+        .run::<Fleet>("fleet.restart", &[("target", "shop-1".into())])
+        .unwrap();
+    assert!(!done.changed && done.summary.contains("warm"), "{done:?}");
+    assert!(host.effects().is_empty());
+    // One that is stopped and active is started.
+    host.world(|world| world.set_state("shop-2", State::Stopped));
+    host.run::<Fleet>("fleet.restart", &[("target", "shop-2".into())])
+        .unwrap();
+    assert_eq!(host.effects(), ["restart shop-2 graceful"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `probe.smoke`: each instance gets ready and answers once, within a time.
 
-use grace_plugin_sdk::fleet::{instances_of, names, wait_ready};
+use grace_plugin_sdk::fleet::{at_rest, instances_of, names, wait_ready};
 use grace_plugin_sdk::prelude::*;
 
 use crate::{Settings, look};
@@ -25,58 +25,102 @@ pub fn plan(call: &Call) -> Result<Vec<String>> {
 
 pub fn run(call: &Call, settings: &Settings) -> Result<Receipt> {
     let target = call.need_text("target")?;
-    let path = call.text("path").filter(|path| !path.is_empty());
-    let attempts = call.maybe_count("attempts")?.unwrap_or(ATTEMPTS).max(1);
     let within = call.maybe_count("within")?.unwrap_or(WITHIN_MS);
     let begun = host::clock::now();
-    let deadline = begun.saturating_add(u64::from(within));
-
-    let instances = instances_of(target)?;
-    if instances.is_empty() {
+    let mut asking = Asking {
+        path: call.text("path").filter(|path| !path.is_empty()),
+        attempts: call.maybe_count("attempts")?.unwrap_or(ATTEMPTS).max(1),
+        within,
+        deadline: begun.saturating_add(u64::from(within)),
+        settings,
+        made: 0,
+        slowest_us: 0,
+    };
+    let (mut well, mut warm) = (Vec::new(), Vec::new());
+    for instance in instances_of(target)? {
+        if asking.answers(&instance.id)? {
+            well.push(instance);
+        } else {
+            warm.push(instance);
+        }
+    }
+    // Its place was given to another: what counts is that those answer who serve now.
+    if let Some(one) = warm.first() {
+        for heir in instances_of(&one.service)? {
+            let new = well.iter().all(|other| other.id != heir.id);
+            if new && asking.answers(&heir.id)? {
+                well.push(heir);
+            }
+        }
+    }
+    if well.is_empty() {
         return Err(PluginError::Unavailable(format!(
             "{target} has no active instance"
         )));
     }
-    let (mut made, mut slowest) = (0_u32, 0);
-    for instance in &instances {
-        let mut bad = 0;
-        loop {
-            // Asked anew before every try: it may have died since the last one.
-            let instance = wait_ready(&instance.id, deadline)?;
-            made += 1;
-            let left = deadline.saturating_sub(host::clock::now()).max(1);
-            let timeout = settings
-                .timeout_ms
-                .min(u32::try_from(left).unwrap_or(u32::MAX));
-            let seen = look(&instance, path, timeout)?;
-            if seen.good {
-                slowest = slowest.max(seen.latency_us);
-                break;
-            }
-            bad += 1;
-            if bad >= attempts {
-                return Err(PluginError::Unavailable(format!(
-                    "{} is ready and did not answer well in {bad} attempts: {}",
-                    instance.id, seen.problem
-                )));
-            }
-            if host::clock::now().saturating_add(u64::from(settings.every_ms)) >= deadline {
-                return Err(PluginError::TimedOut(format!(
-                    "{} did not answer well within {}: {}",
-                    instance.id,
-                    duration::words(u64::from(within)),
-                    seen.problem
-                )));
-            }
-            host::clock::sleep_ms(settings.every_ms)?;
-        }
-    }
+    let told = if warm.is_empty() {
+        String::new()
+    } else {
+        format!("{} is warm now, by its role; ", names(&warm))
+    };
     let took = duration::words(host::clock::now().saturating_sub(begun));
     Ok(receipt(
         false,
-        format!("{} answered, after {took}", names(&instances)),
+        format!("{told}{} answered, after {took}", names(&well)),
     )
-    .output("instances", instances.len() as u64)
-    .output("attempts", made)
-    .output("latency_us", slowest))
+    .output("instances", well.len() as u64)
+    .output("attempts", asking.made)
+    .output("latency_us", asking.slowest_us))
+}
+
+/// How all are asked, and what was seen of them.
+struct Asking<'call> {
+    path: Option<&'call str>,
+    attempts: u32,
+    within: u32,
+    deadline: u64,
+    settings: &'call Settings,
+    made: u32,
+    slowest_us: u64,
+}
+
+impl Asking<'_> {
+    /// Waits until an instance is ready and answers well. No: it is at rest, by its role.
+    fn answers(&mut self, id: &str) -> Result<bool> {
+        let mut bad = 0;
+        loop {
+            // Asked anew before every try: it may have died since the last one.
+            let instance = wait_ready(id, self.deadline)?;
+            if at_rest(&instance) {
+                return Ok(false);
+            }
+            self.made += 1;
+            let left = self.deadline.saturating_sub(host::clock::now()).max(1);
+            let timeout = self
+                .settings
+                .timeout_ms
+                .min(u32::try_from(left).unwrap_or(u32::MAX));
+            let seen = look(&instance, self.path, timeout)?;
+            if seen.good {
+                self.slowest_us = self.slowest_us.max(seen.latency_us);
+                return Ok(true);
+            }
+            bad += 1;
+            if bad >= self.attempts {
+                return Err(PluginError::Unavailable(format!(
+                    "{id} is ready and did not answer well in {bad} attempts: {}",
+                    seen.problem
+                )));
+            }
+            let every = self.settings.every_ms;
+            if host::clock::now().saturating_add(u64::from(every)) >= self.deadline {
+                return Err(PluginError::TimedOut(format!(
+                    "{id} did not answer well within {}: {}",
+                    duration::words(u64::from(self.within)),
+                    seen.problem
+                )));
+            }
+            host::clock::sleep_ms(every)?;
+        }
+    }
 }

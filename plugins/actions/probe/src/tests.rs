@@ -1,6 +1,6 @@
 //! The pack against the fake host, whose clock only moves when somebody sleeps or waits.
 
-use grace_plugin_sdk::host::State;
+use grace_plugin_sdk::host::{Role, State};
 use grace_plugin_sdk::prelude::*;
 use grace_plugin_sdk::testkit::{FakeHost, Manifest, World};
 
@@ -77,6 +77,29 @@ fn smoke_of_a_service_asks_every_instance() {
     assert!(
         said(host.run::<Probe>("probe.smoke", &[("target", "shop".into())])).contains("shop-2")
     );
+}
+
+#[test]
+fn smoke_of_an_instance_that_a_failover_made_warm_asks_those_who_serve_now() {
+    let turned = |heir: u16| {
+        let host = host(|world| {
+            world.set_state("shop-1", State::Starting);
+            world.instance("shop-2", State::Ready);
+            world.answers("shop-2", &[heir]);
+            world.after(400, |world| {
+                world.instance("shop-1", State::Stopped).role = Role::Warm;
+                world.set_state("shop-1", State::Stopped);
+            });
+        });
+        smoke(&host)
+    };
+    let done = turned(200).unwrap();
+    assert!(done.summary.contains("shop-1 is warm now"), "{done:?}");
+    assert_eq!(done.outputs.count("instances"), 1);
+    assert!(said(turned(500)).contains("shop-2 is ready and did not answer well"));
+    // And one that is stopped and is to run is no such thing.
+    let host = host(|world| world.set_state("shop-1", State::Stopped));
+    assert!(said(smoke(&host)).contains("shop-1 is stopped"));
 }
 
 #[test]
