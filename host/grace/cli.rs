@@ -75,6 +75,8 @@ pub enum Command {
     Metrics(cmd::metrics::Metrics),
     /// What this machine gives Grace
     Doctor(cmd::doctor::Doctor),
+    /// Go on with another program of Grace, while everything runs
+    Upgrade(cmd::upgrade::Upgrade),
     /// Completions for a shell
     Completions(cmd::completions::Completions),
     /// Break a fleet under load in four ways and watch it heal
@@ -116,6 +118,7 @@ impl Command {
             Command::Top(command) => command.run(globals),
             Command::Metrics(command) => command.run(globals),
             Command::Doctor(command) => command.run(globals),
+            Command::Upgrade(command) => command.run(globals),
             Command::Completions(command) => command.run(globals),
             Command::Demo(command) => command.run(globals),
             Command::Chaos(command) => command.run(globals),

@@ -8,6 +8,7 @@ mod config;
 mod front;
 mod library;
 mod log;
+mod mark;
 mod place;
 mod problem;
 mod show;

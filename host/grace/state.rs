@@ -5,14 +5,17 @@ use std::path::Path;
 
 use grace_model::layout::{Layout, STATE_VERSION};
 use grace_os::{dir, file};
+use grace_supervisor::migrate;
 
 use crate::problem::{OrProblem, Problem};
 
-/// Makes the directory, or sees that the one there is usable.
+/// Makes the directory, or sees that the one there is usable. One of an earlier layout stays of
+/// that layout: somebody may run in it, see [`migrate`].
 pub fn prepare(layout: &Layout) -> Result<(), Problem> {
     let root = layout.root();
+    let mut version = STATE_VERSION;
     match fs::read_to_string(layout.version()) {
-        Ok(text) => known(layout, text.trim())?,
+        Ok(text) => version = known(layout, text.trim())?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => refuse_foreign(root)?,
         // The directory is looked at first: an owner explains more than a file's mode.
         Err(error) => {
@@ -27,11 +30,37 @@ pub fn prepare(layout: &Layout) -> Result<(), Problem> {
     dir::private(&layout.logs())?;
     // Written each time: a directory that cannot be written, or a full disk, is told here and
     // not by the first thing that is lost.
-    file::write_atomic(
-        &layout.version(),
-        format!("{STATE_VERSION}\n").as_bytes(),
-        0o600,
-    )?;
+    write_version(layout, version)
+}
+
+fn write_version(layout: &Layout, version: u32) -> Result<(), Problem> {
+    let text = format!("{version}\n");
+    file::write_atomic(&layout.version(), text.as_bytes(), 0o600)?;
+    Ok(())
+}
+
+/// Brings a directory of an earlier layout to this one, while nobody runs in it. Its version is
+/// written last: whatever was cut off before that is done again.
+pub fn migrate(layout: &Layout) -> Result<(), Problem> {
+    let text = fs::read_to_string(layout.version()).or_problem(layout.version().display(), "")?;
+    let was = known(layout, text.trim())?;
+    if was == STATE_VERSION {
+        // Cut off right after its end, perhaps.
+        migrate::forget_1(layout);
+        return Ok(());
+    }
+    if was < 2 {
+        migrate::from_1(layout).or_problem(
+            format!("migrating {} from layout {was}", layout.root().display()),
+            "see the file that is named; without run/fleet.json the host begins anew",
+        )?;
+    }
+    write_version(layout, STATE_VERSION)?;
+    migrate::forget_1(layout);
+    crate::show::note(&format!(
+        "{} was of layout {was} and is of layout {STATE_VERSION} now",
+        layout.root().display()
+    ));
     Ok(())
 }
 
@@ -47,10 +76,10 @@ fn usable(root: &Path) -> bool {
     })
 }
 
-/// A later Grace may have written what this one would misread.
-pub fn known(layout: &Layout, text: &str) -> Result<(), Problem> {
+/// The layout's version. A later Grace may have written what this one would misread.
+pub fn known(layout: &Layout, text: &str) -> Result<u32, Problem> {
     let root = layout.root().display();
-    let Ok(version) = text.parse::<u32>() else {
+    let Some(version) = text.parse::<u32>().ok().filter(|version| *version > 0) else {
         return Err(Problem::new(
             format!("{}: {text:?} is no version", layout.version().display()),
             "if the directory is Grace's, remove that file; else name another state directory",
@@ -64,7 +93,7 @@ pub fn known(layout: &Layout, text: &str) -> Result<(), Problem> {
             "use that Grace, or name another state directory",
         ));
     }
-    Ok(())
+    Ok(version)
 }
 
 /// A directory with other things in it is not taken over: it would be made private.
@@ -104,7 +133,7 @@ mod tests {
         prepare(&layout).unwrap();
         let mode = fs::metadata(layout.root()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700);
-        assert_eq!(fs::read_to_string(layout.version()).unwrap().trim(), "1");
+        assert_eq!(fs::read_to_string(layout.version()).unwrap().trim(), "2");
     }
 
     #[test]
@@ -117,6 +146,25 @@ mod tests {
         assert_eq!(fs::read_to_string(layout.version()).unwrap(), "99\n");
         fs::write(layout.version(), "x").unwrap();
         assert!(prepare(&layout).unwrap_err().what().contains("no version"));
+    }
+
+    #[test]
+    fn an_earlier_version_stays_until_nobody_runs_and_is_migrated_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        fs::write(layout.version(), "1\n").unwrap();
+        let version = || fs::read_to_string(layout.version()).unwrap();
+        prepare(&layout).unwrap();
+        assert_eq!(version(), "1\n");
+        // What cannot be migrated keeps its version.
+        fs::write(layout.run().join("fleet.json"), "{").unwrap();
+        let problem = migrate(&layout).unwrap_err();
+        assert!(problem.what().contains("from layout 1"), "{problem}");
+        assert_eq!(version(), "1\n");
+        fs::remove_file(layout.run().join("fleet.json")).unwrap();
+        migrate::forget_1(&layout);
+        migrate(&layout).unwrap();
+        assert_eq!(version(), "2\n");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The processes that Grace starts itself, and the programs that the demo and the tests use.
 
+mod check;
+mod front;
 mod healer;
 mod precompile;
 
@@ -7,6 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use grace_model::layout::Layout;
 
 use crate::log;
 use crate::place::Globals;
@@ -31,6 +34,14 @@ enum Which {
     Healer,
     /// The first process of a copy of an instance
     Copy,
+    /// The front after an upgrade
+    Front {
+        /// The state directory goes with it
+        #[arg(long)]
+        temporary: bool,
+    },
+    /// Whether this program takes a host that another one runs
+    Check,
     /// Compiles components ahead of time
     Precompile(precompile::Precompile),
 }
@@ -58,6 +69,11 @@ impl Internal {
             Which::Supervisor => process("supervisor", || grace_supervisor::main(&state)),
             Which::Proxy => process("proxy", || grace_proxy::main(&state)),
             Which::Healer => process("healer", || healer::main(&state)),
+            Which::Front { temporary } => {
+                log::of_command();
+                front::run(&Layout::new(state), globals.json, temporary)
+            }
+            Which::Check => check::run(globals, &Layout::new(state)),
             Which::Precompile(_) | Which::Copy => Ok(ExitCode::SUCCESS),
         }
     }

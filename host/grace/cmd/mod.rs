@@ -23,3 +23,4 @@ pub mod services;
 pub mod status;
 pub mod top;
 pub mod up;
+pub mod upgrade;

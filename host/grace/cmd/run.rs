@@ -46,18 +46,10 @@ impl Run {
             Some(state) => state.clone(),
             None => temporary()?,
         };
-        let outcome = self.host(state.clone(), globals.json);
-        if given.is_none() {
-            // What a host that could not be ended still needs is not taken from it.
-            let layout = grace_model::layout::Layout::new(&state);
-            if !crate::supervisor::Alive::look(&layout).any() {
-                let _ = fs::remove_dir_all(&state);
-            }
-        }
-        outcome
+        self.host(state, given.is_none(), globals.json)
     }
 
-    fn host(&self, state: PathBuf, json: bool) -> Outcome {
+    fn host(&self, state: PathBuf, temporary: bool, json: bool) -> Outcome {
         let here = std::env::current_dir().or_problem("the current directory", "go to another")?;
         let text = self.as_toml();
         let around = Surroundings::here(Some(state));
@@ -72,6 +64,7 @@ impl Run {
             config,
             detach: false,
             json,
+            temporary,
         }
         .run()
     }

@@ -63,6 +63,7 @@ impl Up {
             config,
             detach: self.detach,
             json: globals.json,
+            temporary: false,
         }
         .run()
     }

@@ -6,6 +6,7 @@ mod ready;
 mod signals;
 mod start;
 mod stream;
+mod succeed;
 
 use std::process::ExitCode;
 
@@ -16,9 +17,11 @@ use serde_json::json;
 
 use crate::problem::{Outcome, Problem};
 use crate::show;
+use crate::supervisor::Alive;
 
 pub use end::{Ended, end};
 pub use signals::Signals;
+pub use start::with_log;
 
 /// What is wanted of a host.
 #[derive(Debug)]
@@ -29,11 +32,22 @@ pub struct Front {
     pub detach: bool,
     /// One JSON document a line.
     pub json: bool,
+    /// The state directory was made for this front and goes with it.
+    pub temporary: bool,
 }
 
 impl Front {
     /// Starts the host and stays with it.
     pub fn run(&self) -> Outcome {
+        let outcome = self.host();
+        // What a host that could not be ended still needs is not taken from it.
+        if self.temporary && !Alive::look(&Layout::new(&self.config.state_dir)).any() {
+            let _ = std::fs::remove_dir_all(&self.config.state_dir);
+        }
+        outcome
+    }
+
+    fn host(&self) -> Outcome {
         let layout = Layout::new(&self.config.state_dir);
         // Before anything is started, so that no signal falls between.
         let signals = signals::Signals::new()?;

@@ -11,6 +11,7 @@ use grace_model::layout::Layout;
 use grace_os::lock::{self, Lock, LockError};
 use grace_os::{file, listen};
 use grace_supervisor::keeper;
+use grace_supervisor::program::Chosen;
 
 use crate::problem::{OrProblem, Problem};
 use crate::supervisor::Alive;
@@ -90,6 +91,7 @@ fn running(layout: &Layout, pid: Option<u32>) -> Problem {
 /// Starts the keeper, which starts the rest. Answers with the listening sockets that were taken
 /// over from a proxy that still runs.
 pub fn begin(layout: &Layout, config: &Config) -> Result<Vec<String>, Problem> {
+    state::migrate(layout)?;
     let mut config = config.clone();
     let found = keeper::listeners_of_proxy(layout.root())
         .or_problem("taking over the proxy's sockets", "`grace down` ends it")?;
@@ -121,6 +123,8 @@ pub fn begin(layout: &Layout, config: &Config) -> Result<Vec<String>, Problem> {
             adopted.join(", ")
         ));
     }
+    // The host runs what it is started with, whatever an upgrade chose for one that is dead.
+    Chosen::forget(layout);
     let exe = std::env::current_exe().or_problem("cannot find this program's file", "")?;
     keeper::start(&exe, layout.root(), listeners)
         .map_err(|error| Problem::new(error.to_string(), with_log(layout)))?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::signals::Signals;
 use super::start::{self, Mark};
-use super::{Front, end, ready};
+use super::{Front, end, ready, succeed};
 use crate::cmd::incidents;
 use crate::problem::{Outcome, Problem};
 use crate::show;
@@ -51,6 +51,7 @@ pub fn stay(
             mark.remove();
             return told_end(json, "a signal");
         }
+        succeed::if_upgraded(front, layout);
         if Alive::look(layout).any() {
             dead_since = None;
             if !ready && let Some(fleet) = ready::now(layout) {

@@ -110,6 +110,12 @@ pub enum Command {
         /// `proxy` or `healer`.
         process: String,
     },
+    /// Put another process in the place of one of Grace itself, in good order and from the
+    /// program that an upgrade has chosen. Done when the new one is in place.
+    RenewProcess {
+        /// `keeper`, `supervisor`, `proxy` or `healer`.
+        process: String,
+    },
 }
 
 /// How a new version comes in.

@@ -222,4 +222,7 @@ pub struct GraceProcess {
     pub pid: u32,
     /// Times it was started beyond the first.
     pub restarts: u64,
+    /// Others of this name that have a successor and end what they had.
+    #[serde(default)]
+    pub leaving: Vec<u32>,
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::id::InstanceId;
 
-/// Version of the layout; a directory of a later one is refused.
-pub const STATE_VERSION: u32 = 1;
+/// Version of the layout; a directory of a later one is refused, one of an earlier one migrated.
+/// 1 kept numbers of instances where 2 keeps fleets with roles and versions.
+pub const STATE_VERSION: u32 = 2;
 
 /// Paths in one state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,21 @@ impl Layout {
     #[must_use]
     pub fn front_lock(&self) -> PathBuf {
         self.run().join("front.lock")
+    }
+    /// Which file Grace's processes are started from, JSON; only while an upgrade chose one.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.run().join("program.json")
+    }
+    /// Locked by a `grace upgrade` that is under way.
+    #[must_use]
+    pub fn upgrade_lock(&self) -> PathBuf {
+        self.run().join("upgrade.lock")
+    }
+    /// Programs that an upgrade keeps, because their files were replaced while they ran.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
     }
     /// An instance's `$NOTIFY_SOCKET`.
     #[must_use]

@@ -51,6 +51,8 @@ pub(crate) enum News {
     Died(u64),
     /// Somebody asks for numbers.
     Stats(oneshot::Sender<String>),
+    /// Another proxy has taken over; the journal is its.
+    Succeeded,
 }
 
 /// Which process of which instance.
@@ -198,6 +200,7 @@ impl Control {
                     self.record_failure(&end, Why::Died);
                 }
             }
+            News::Succeeded => self.record.end(),
             News::Stats(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.stats());

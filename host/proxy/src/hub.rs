@@ -157,6 +157,11 @@ impl Hub {
             .try_send(Report::Recorded { ticket, part });
     }
 
+    /// Whether anything is in flight, also on connections that are no client's any more: tunnels.
+    pub(crate) fn in_flight(&self) -> bool {
+        self.lanes.borrow().values().any(|lane| lane.inflight() > 0)
+    }
+
     /// Hands in what happened since the last time, and tells again what may have been lost.
     pub(crate) fn hand_in(&self, seq: u64, beat: u64) {
         let core = &self.core;

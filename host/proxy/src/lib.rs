@@ -55,4 +55,4 @@ mod wheel;
 mod windows;
 mod wire;
 
-pub use run::{Listener, ProxyError, main, serve};
+pub use run::{End, Listener, ProxyError, main, serve};

@@ -18,7 +18,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// Takes events.
 #[derive(Debug)]
 pub(crate) struct Record {
-    events: SyncSender<Event>,
+    /// None: it was given up.
+    events: Option<SyncSender<Event>>,
     lost: u64,
     written: u64,
 }
@@ -31,16 +32,22 @@ impl Record {
             .name("journal".to_owned())
             .spawn(move || write(&dir, &waiting))?;
         Ok(Self {
-            events,
+            events: Some(events),
             lost: 0,
             written: 0,
         })
     }
 
+    /// Gives the journal up once all that was told is in it. What comes later is not written.
+    pub(crate) fn end(&mut self) {
+        self.events = None;
+    }
+
     /// Writes an event, with the time of now.
     pub(crate) fn write(&mut self, what: What) {
+        let Some(events) = &self.events else { return };
         let at = stamp();
-        match self.events.try_send(Event { at, what }) {
+        match events.try_send(Event { at, what }) {
             Ok(()) => self.written += 1,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost += 1;

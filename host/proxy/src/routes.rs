@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     /// Orders to hand over what was recorded.
     pub(crate) orders: broadcast::Sender<Order>,
+    /// Another proxy accepts already, so there is time for connections to end by themselves.
+    pub(crate) succeeded: AtomicBool,
     pub(crate) threads: Box<[ThreadCells]>,
 }
 
@@ -102,6 +104,7 @@ impl Shared {
             linked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             orders: Recordings::orders(),
+            succeeded: AtomicBool::new(false),
             threads: (0..threads).map(|_| ThreadCells::default()).collect(),
         }
     }
@@ -119,6 +122,10 @@ impl Shared {
 
     pub(crate) fn closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn succeeded(&self) -> bool {
+        self.succeeded.load(Ordering::Relaxed)
     }
 
     pub(crate) fn linked(&self) -> bool {

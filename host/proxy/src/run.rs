@@ -16,7 +16,7 @@ use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::control::{Control, NEWS};
+use crate::control::{Control, NEWS, News};
 use crate::door;
 use crate::record::Record;
 use crate::recorder::Disk;
@@ -60,6 +60,17 @@ pub enum ProxyError {
     },
 }
 
+/// How a proxy ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Requests in flight may end, for a few seconds; everything else is closed.
+    Now,
+    /// Another proxy accepts from the same sockets already. Connections that are used are told to
+    /// go by their next answer, and tunnels may end, for half a minute. The journal is given up
+    /// at once: it is the successor's.
+    Succeeded,
+}
+
 /// One listening socket of a service.
 #[derive(Debug)]
 pub struct Listener {
@@ -72,7 +83,7 @@ pub struct Listener {
 }
 
 /// The proxy process: serves with the configuration in the state directory and the inherited
-/// sockets until SIGTERM.
+/// sockets until SIGTERM, or until SIGUSR2, which says that it has a successor.
 ///
 /// # Errors
 /// [`ProxyError`] when it cannot start, or a thread of it has ended.
@@ -87,19 +98,22 @@ pub fn main(state_dir: &Path) -> Result<(), ProxyError> {
     let config: Config = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
     let listeners = inherited()?;
     serve(&layout, &config.proxy, listeners, async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
+        let caught = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::user_defined2())?)));
+        match caught {
+            Ok((mut terminate, mut succeeded)) => tokio::select! {
+                _ = terminate.recv() => End::Now,
+                _ = succeeded.recv() => End::Succeeded,
+            },
             Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be caught; it will end the proxy at once");
-                std::future::pending::<()>().await;
+                tracing::warn!(%error, "signals cannot be caught; they will end the proxy at once");
+                std::future::pending().await
             }
         }
     })
 }
 
-/// Serves until `stop`, then lets requests in flight end.
+/// Serves until `stop`, then ends as it says.
 ///
 /// # Errors
 /// [`ProxyError`] when it cannot start, or a thread of it has ended.
@@ -107,7 +121,7 @@ pub fn serve(
     layout: &Layout,
     settings: &grace_model::config::Proxy,
     listeners: Vec<Listener>,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = End>,
 ) -> Result<(), ProxyError> {
     let failed = |what: &str| {
         let what = what.to_owned();
@@ -173,6 +187,7 @@ pub fn serve(
             door::bind(&path).map_err(failed(&format!("the socket {}", path.display())))?;
         let (news, heard) = mpsc::channel(NEWS);
         tokio::task::spawn_local(door::serve(listener, Rc::new(named), news.clone()));
+        let leaving = news.clone();
         let control = Control::new(
             Arc::clone(&shared),
             record,
@@ -182,8 +197,13 @@ pub fn serve(
         );
         tokio::task::spawn_local(control.run(layout.supervisor_socket(), heard, told));
         tokio::select! {
-            () = stop => {
-                tracing::info!("ending; requests in flight may end first");
+            end = stop => {
+                tracing::info!(?end, "ending; requests in flight may end first");
+                if end == End::Succeeded {
+                    // Control lives on: requests in flight go by the newest table.
+                    let _ = leaving.send(News::Succeeded).await;
+                    shared.succeeded.store(true, Ordering::Relaxed);
+                }
                 shared.closing.store(true, Ordering::Relaxed);
                 shared.bump();
                 for _ in 0..threads {

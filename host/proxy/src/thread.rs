@@ -31,6 +31,12 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 const SHED: usize = 8;
 /// How long an ending proxy waits for requests in flight.
 const END_WAIT: Duration = Duration::from_secs(5);
+/// How long one waits that has a successor: for requests, tunnels and connections that are used.
+/// The supervisor gives it a little more than this.
+const LEAVE_WAIT: Duration = Duration::from_secs(30);
+/// And for a connection without a request. One that is used within this time is told by its
+/// next answer to go, so that no request of it is lost.
+const LEAVE_IDLE: Duration = Duration::from_secs(4);
 /// Time between two looks while ending.
 const END_LOOK: Duration = Duration::from_millis(10);
 
@@ -248,17 +254,32 @@ impl Guests {
             .insert(id, (client, task.abort_handle()));
     }
 
-    /// Waits for requests in flight, then closes what is left.
+    /// Waits for requests in flight, then closes what is left. With a successor there is no
+    /// haste: connections that are used and tunnels are waited for too.
     async fn leave(&self) {
-        let due = Instant::now() + END_WAIT;
+        let succeeded = self.hub.core.shared.succeeded();
+        let (wait, idle) = if succeeded {
+            (LEAVE_WAIT, LEAVE_IDLE)
+        } else {
+            (END_WAIT, Duration::ZERO)
+        };
+        let begun = Instant::now();
         loop {
+            let now = Instant::now();
             self.open.borrow_mut().retain(|_, (client, task)| {
-                if !client.is_busy() {
+                // Its last request may have come before all this began.
+                let rests = client
+                    .waiting(now)
+                    .is_some_and(|time| time.min(now - begun) >= idle);
+                if rests {
                     task.abort();
                 }
-                client.is_busy() && !task.is_finished()
+                !rests && !task.is_finished()
             });
-            if self.open.borrow().is_empty() || Instant::now() >= due {
+            // Second tries go by the newest table.
+            self.hub.refresh();
+            let tunnels = succeeded && self.hub.in_flight();
+            if (self.open.borrow().is_empty() && !tunnels) || now - begun >= wait {
                 return;
             }
             tokio::time::sleep(END_LOOK).await;

@@ -21,7 +21,7 @@ use crate::deaths::Dead;
 use crate::fleets::{self, Squad};
 use crate::launch;
 use crate::slot::{Running, Slot};
-use crate::snapshot::{RunRecord, SlotRecord, Snapshot, WideRecord};
+use crate::snapshot::{RunRecord, SlotRecord, Snapshot};
 use crate::watch;
 
 /// A process that carries our mark and leads a session: the main process of an instance.
@@ -123,17 +123,7 @@ impl Core {
                 squad.fleet.set_policy(fleets::policy(service));
                 squad
             });
-            let squad = squad.unwrap_or_else(|| {
-                let mut plan = fleets::plan(service);
-                let wanted = kept
-                    .desired
-                    .get(&service.name)
-                    .filter(|_| alive && unchanged);
-                if let Some(wanted) = wanted.filter(|_| service.roles.is_none()) {
-                    plan.active = *wanted;
-                }
-                Squad::new(service, plan)
-            });
+            let squad = squad.unwrap_or_else(|| Squad::new(service, fleets::plan(service)));
             self.squads.insert(service.name.clone(), squad);
         }
         self.table.version = kept.table_version;
@@ -385,22 +375,6 @@ impl Core {
         {
             tracing::warn!(instance = %stray.id, pid = stray.process.pid, "belongs to nobody and is ended");
             self.end_family(&stray.id, stray.generation, &stray.process);
-        }
-    }
-
-    /// Ends processes of Grace whose restart was noted and may not have been begun.
-    fn take_process_restarts(&self) {
-        for wide in &self.wide {
-            let WideRecord::Process { process, old, .. } = wide else {
-                continue;
-            };
-            let part = self.parts.iter().find(|part| part.name == process.as_str());
-            let is_old = part
-                .and_then(|part| part.process.as_ref())
-                .is_some_and(|running| Some(&running.id) == old.as_ref());
-            if let Some(part) = part.filter(|_| is_old) {
-                part.kill();
-            }
         }
     }
 

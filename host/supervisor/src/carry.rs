@@ -64,7 +64,6 @@ impl Core {
                 .map(|service| (service.name.clone(), service.instances))
                 .collect(),
             squads: self.squads.clone(),
-            desired: std::collections::BTreeMap::new(),
             slots: self.slots.values().map(crate::slot::Slot::record).collect(),
             wide: self.wide.clone(),
             finished: self.finished.iter().cloned().collect(),

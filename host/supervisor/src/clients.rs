@@ -1,8 +1,9 @@
 //! Connections to the supervisor's socket: a task reads and one writes for each, and a client
 //! that does not keep up is cut off. The supervisor never waits for any.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use grace_model::id::InstanceId;
 use grace_model::ipc::{Answer, Request};
 use grace_os::user;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -28,6 +29,8 @@ pub(crate) enum Heard {
         answers: mpsc::Sender<Vec<u8>>,
         /// Never sent to.
         cut: oneshot::Sender<()>,
+        /// Whose it is, when the kernel knows.
+        pid: Option<u32>,
     },
     /// It said something.
     Asked(Request),
@@ -41,9 +44,15 @@ pub(crate) enum Heard {
 struct Client {
     answers: mpsc::Sender<Vec<u8>>,
     subscribed: bool,
+    pid: Option<u32>,
+    /// What it has no request on and others may have. Bounded by the leaves of a few seconds.
+    idle: BTreeSet<Idle>,
     /// Ends the connection with this client.
     _cut: oneshot::Sender<()>,
 }
+
+/// A process that is to be idle, and the number of its leave.
+pub(crate) type Idle = (InstanceId, u64, u64);
 
 /// All connections.
 #[derive(Debug, Default)]
@@ -57,12 +66,15 @@ impl Clients {
         id: u64,
         answers: mpsc::Sender<Vec<u8>>,
         cut: oneshot::Sender<()>,
+        pid: Option<u32>,
     ) {
         self.by_id.insert(
             id,
             Client {
                 answers,
                 subscribed: false,
+                pid,
+                idle: BTreeSet::new(),
                 _cut: cut,
             },
         );
@@ -76,6 +88,39 @@ impl Clients {
         if let Some(client) = self.by_id.get_mut(&id) {
             client.subscribed = true;
         }
+    }
+
+    /// Whose connection it is.
+    pub(crate) fn pid(&self, id: u64) -> Option<u32> {
+        self.by_id.get(&id)?.pid
+    }
+
+    /// A proxy says that it has no request on a process.
+    pub(crate) fn idle(&mut self, id: u64, what: Idle) {
+        if let Some(client) = self.by_id.get_mut(&id) {
+            client.idle.insert(what);
+        }
+    }
+
+    /// Takes what every proxy has said.
+    pub(crate) fn idle_for_all(&mut self) -> Vec<Idle> {
+        let mut proxies = Vec::new();
+        let mut said: BTreeSet<&Idle> = BTreeSet::new();
+        for client in self.by_id.values() {
+            said.extend(&client.idle);
+            if client.subscribed {
+                proxies.push(&client.idle);
+            }
+        }
+        let all: Vec<Idle> = said
+            .into_iter()
+            .filter(|what| proxies.iter().all(|idle| idle.contains(what)))
+            .cloned()
+            .collect();
+        for client in self.by_id.values_mut() {
+            client.idle.retain(|what| !all.contains(what));
+        }
+        all
     }
 
     pub(crate) fn subscribers(&self) -> usize {
@@ -128,24 +173,25 @@ pub(crate) async fn accept(listener: UnixListener, messages: mpsc::Sender<Messag
                 continue;
             }
         };
-        let allowed = stream
-            .peer_cred()
-            .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == user::effective_uid());
+        let peer = stream.peer_cred();
+        let pid = peer.as_ref().ok().and_then(|peer| peer.pid());
+        let allowed = peer.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == user::effective_uid());
         if !allowed {
             tracing::warn!("a connection of another user was refused");
             continue;
         }
         next += 1;
-        tokio::spawn(serve(stream, next, messages.clone()));
+        let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+        tokio::spawn(serve(stream, next, pid, messages.clone()));
     }
 }
 
-async fn serve(stream: UnixStream, id: u64, messages: mpsc::Sender<Message>) {
+async fn serve(stream: UnixStream, id: u64, pid: Option<u32>, messages: mpsc::Sender<Message>) {
     let (reader, writer) = stream.into_split();
     let (answers, outbox) = mpsc::channel(BEHIND);
     let say = async |heard: Heard| messages.send(Message::Client { id, heard }).await.is_ok();
     let (cut, is_cut) = oneshot::channel();
-    if !say(Heard::Opened { answers, cut }).await {
+    if !say(Heard::Opened { answers, cut, pid }).await {
         return;
     }
     let mut writing = tokio::spawn(write(writer, outbox));

@@ -22,13 +22,16 @@ const INSTANCES_MAX: u32 = 256;
 impl Core {
     pub(crate) fn client(&mut self, id: u64, heard: Heard) {
         match heard {
-            Heard::Opened { answers, cut } => self.clients.open(id, answers, cut),
+            Heard::Opened { answers, cut, pid } => self.clients.open(id, answers, cut, pid),
             Heard::Asked(request) => self.request(id, request),
             Heard::Nonsense(reason) => {
                 let message = format!("not understood: {reason}");
                 self.clients.send(id, &Answer::Error { message });
             }
-            Heard::Closed => self.clients.close(id),
+            Heard::Closed => {
+                self.clients.close(id);
+                self.let_go();
+            }
         }
     }
 
@@ -38,6 +41,7 @@ impl Core {
                 self.clients.subscribe(id);
                 let table = Answer::Table(self.table.clone());
                 self.clients.send(id, &table);
+                self.subscribed(self.clients.pid(id));
             }
             Request::Command { op, command } => self.command(id, op, command),
             Request::Status => {
@@ -67,21 +71,20 @@ impl Core {
                 ok,
                 reason,
             } => {
-                self.probed(&instance, generation, ok, reason);
+                if !self.is_leaving(id) {
+                    self.probed(&instance, generation, ok, reason);
+                }
             }
             Request::Drained {
                 instance,
                 generation,
                 leave,
             } => {
-                self.note_fleet(&instance, |number| fleet::Event::Drained {
-                    number,
-                    generation,
-                    leave,
-                });
-                self.events
-                    .push_back((instance, Event::Drained { generation }));
+                self.clients.idle(id, (instance, generation, leave));
+                self.let_go();
             }
+            // What little a proxy still has that leaves says nothing about the instance.
+            Request::Traffic { .. } if self.is_leaving(id) => {}
             Request::Traffic {
                 instance,
                 generation,
@@ -100,6 +103,29 @@ impl Core {
                 },
             }),
             Request::Shutdown => self.begin_shutdown(id),
+        }
+    }
+
+    /// Whether a connection is of a proxy that has a successor.
+    fn is_leaving(&self, id: u64) -> bool {
+        let pid = self.clients.pid(id);
+        self.parts.iter().any(|part| {
+            let mut leaving = part.beside.leaving.iter();
+            leaving.any(|it| Some(it.process.id.pid) == pid)
+        })
+    }
+
+    /// Tells of processes on which no proxy has a request any more. While one leaves and another
+    /// has come there are two, and both must say so.
+    fn let_go(&mut self) {
+        for (instance, generation, leave) in self.clients.idle_for_all() {
+            self.note_fleet(&instance, |number| fleet::Event::Drained {
+                number,
+                generation,
+                leave,
+            });
+            self.events
+                .push_back((instance, Event::Drained { generation }));
         }
     }
 
@@ -158,7 +184,8 @@ impl Core {
                 ..
             } => self.roll_out(op, *definition, strategy),
             Command::Rollback { service, .. } => self.ask_fleet(op, &service, FleetAsk::Rollback),
-            Command::RestartProcess { process } => self.restart_process(op, process),
+            Command::RestartProcess { process } => self.restart_process(op, process, false),
+            Command::RenewProcess { process } => self.restart_process(op, process, true),
         }
     }
 
@@ -310,24 +337,6 @@ impl Core {
         }
         let processes = self.settle_processes();
         !gone.is_empty() || !done.is_empty() || processes
-    }
-
-    fn restart_process(&mut self, op: OpId, process: String) {
-        let Some(part) = self.parts.iter_mut().find(|part| part.name == process) else {
-            let reason = format!("there is no process {process:?}: name proxy or healer");
-            self.refuse(&op, true, &reason);
-            return;
-        };
-        let old = part.process.as_ref().map(|process| process.id.clone());
-        self.wide.push(WideRecord::Process {
-            op,
-            process: process.clone(),
-            old,
-        });
-        self.save();
-        if let Some(part) = self.parts.iter().find(|part| part.name == process) {
-            part.kill();
-        }
     }
 
     fn begin_shutdown(&mut self, client: u64) {

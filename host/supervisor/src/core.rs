@@ -119,6 +119,8 @@ pub(crate) struct Core {
     pub beats: u64,
     pub supervisor_restarts: u64,
     pub shutdown: Shutdown,
+    /// This process makes way for the next supervisor.
+    pub leaving: bool,
     pub self_id: ProcessId,
     /// The limit of open files before this process raised its own: for its children.
     pub files: OpenFiles,
@@ -145,7 +147,7 @@ impl Core {
         self.beat_at = clock::boot_ms();
         loop {
             self.settle();
-            if self.is_shut_down() {
+            if self.is_shut_down() || self.leaving {
                 return Ok(());
             }
             let due = self.next_due();

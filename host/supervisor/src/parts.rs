@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
-use grace_model::command::Outcome;
 use grace_model::event::What;
 use grace_model::instance::ProcessId;
 use grace_os::inherit::FIRST_FD;
@@ -15,7 +14,8 @@ use tokio::task::AbortHandle;
 use crate::core::{Core, Message};
 use crate::error::Error;
 use crate::keeper::{LINK, grace_process};
-use crate::snapshot::WideRecord;
+use crate::program;
+use crate::renew::Beside;
 use crate::watch;
 
 /// A process that dies sooner than this after its start makes the next one wait.
@@ -30,6 +30,8 @@ pub(crate) struct Part {
     pub name: &'static str,
     pub process: Option<Process>,
     pub restarts: u64,
+    /// Its processes that do not count: one that comes, those that leave.
+    pub beside: Beside,
     /// When to start it. None: it runs, or is not wanted.
     next_start: Option<u64>,
     wait_ms: u64,
@@ -51,6 +53,7 @@ impl Part {
             name,
             process: None,
             restarts,
+            beside: Beside::default(),
             next_start: None,
             wait_ms: 0,
         }
@@ -62,7 +65,8 @@ impl Part {
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.next_start
+        let beside = self.beside.deadline();
+        self.next_start.into_iter().chain(beside).min()
     }
 
     /// Has it started at the next turn.
@@ -80,26 +84,8 @@ impl Part {
         messages: &tokio::sync::mpsc::Sender<Message>,
         now: u64,
     ) -> Result<(), Error> {
-        let death = Message::PartDeath {
-            name: self.name,
-            pid: id.pid,
-        };
-        let watch = match watch::death(&handle, messages, death) {
-            Ok(watch) => watch,
-            Err(error) => {
-                // A process that nobody watches must not run.
-                let _ = pidfd::send_signal(&handle, Signal::Kill);
-                return Err(error.into());
-            }
-        };
+        self.process = Some(Process::watch(self.name, id, handle, messages, now)?);
         self.next_start = None;
-        self.process = Some(Process {
-            id,
-            handle,
-            watch,
-            since: now,
-            stopped: false,
-        });
         Ok(())
     }
 
@@ -108,6 +94,7 @@ impl Part {
             return;
         };
         process.watch.abort();
+        self.beside.end_by = None;
         self.wait_ms = if now.saturating_sub(process.since) < SOON_MS {
             (self.wait_ms * 2).clamp(WAIT_MS.0, WAIT_MS.1)
         } else {
@@ -131,12 +118,42 @@ impl Part {
     }
 }
 
+impl Process {
+    /// Watches a running process.
+    pub(crate) fn watch(
+        name: &'static str,
+        id: ProcessId,
+        handle: OwnedFd,
+        messages: &tokio::sync::mpsc::Sender<Message>,
+        now: u64,
+    ) -> Result<Self, Error> {
+        let death = Message::PartDeath { name, pid: id.pid };
+        match watch::death(&handle, messages, death) {
+            Ok(watch) => Ok(Self {
+                id,
+                handle,
+                watch,
+                since: now,
+                stopped: false,
+            }),
+            Err(error) => {
+                // A process that nobody watches must not run.
+                let _ = pidfd::send_signal(&handle, Signal::Kill);
+                Err(error.into())
+            }
+        }
+    }
+}
+
 impl Core {
     /// A process of Grace is dead.
     pub(crate) fn part_died(&mut self, name: &'static str, pid: u32) {
         self.reap();
         let now = Core::now();
         let cause = self.ends.remove(&pid);
+        if self.beside_died(name, pid) {
+            return;
+        }
         let part = if name == self.keeper.name {
             Some(&mut self.keeper)
         } else {
@@ -152,6 +169,7 @@ impl Core {
 
     /// Starts those that are due.
     pub(crate) fn start_parts(&mut self, now: u64) {
+        self.look_after_renewals(now);
         if self.keeper.next_start.is_some_and(|at| at <= now) {
             self.start_keeper(now);
         }
@@ -183,7 +201,7 @@ impl Core {
         }
     }
 
-    fn part_started(&mut self, index: usize, pid: u32) {
+    pub(crate) fn part_started(&mut self, index: usize, pid: u32) {
         let Some(part) = self.parts.get_mut(index) else {
             return;
         };
@@ -208,9 +226,10 @@ impl Core {
         self.save();
     }
 
-    fn spawn_part(&self, name: &'static str) -> Result<Child, Error> {
+    pub(crate) fn spawn_part(&self, name: &'static str) -> Result<Child, Error> {
         let (output, errors) = (std::io::stdout(), std::io::stderr());
-        let mut spawn = grace_process(&self.exe, name, self.layout.root())
+        let exe = program::to_start(&self.layout, &self.exe);
+        let mut spawn = grace_process(&exe, name, self.layout.root())
             .stdout(output.as_fd())
             .stderr(errors.as_fd());
         // The proxy opens a file a connection; the others start programs of the operator's.
@@ -255,7 +274,8 @@ impl Core {
     fn try_start_keeper(&mut self, now: u64) -> Result<u32, Error> {
         let (ours, theirs) = pass::pair()?;
         let (output, errors) = (std::io::stdout(), std::io::stderr());
-        let spawn = grace_process(&self.exe, "keeper", self.layout.root())
+        let exe = program::to_start(&self.layout, &self.exe);
+        let spawn = grace_process(&exe, "keeper", self.layout.root())
             .stdout(output.as_fd())
             .stderr(errors.as_fd())
             .open_files(self.files)
@@ -297,28 +317,6 @@ impl Core {
             }
         }
         self.start_parts(now);
-    }
-
-    /// Ends operations on Grace's processes whose new process runs.
-    pub(crate) fn settle_processes(&mut self) -> bool {
-        let mut done = Vec::new();
-        for wide in &self.wide {
-            let WideRecord::Process { op, process, old } = wide else {
-                continue;
-            };
-            let part = self.parts.iter().find(|part| part.name == process.as_str());
-            let new = part
-                .and_then(|part| part.process.as_ref())
-                .map(|process| &process.id);
-            if new.is_some() && new != old.as_ref() {
-                done.push(op.clone());
-            }
-        }
-        self.wide.retain(|wide| !done.contains(wide.op()));
-        for op in &done {
-            self.finish(op, Outcome::Done { number: 0 });
-        }
-        !done.is_empty()
     }
 }
 

@@ -26,11 +26,7 @@ pub(crate) struct Snapshot {
     pub ending: bool,
     /// What the configuration said when the fleets were made.
     pub configured: BTreeMap<ServiceName, u32>,
-    /// Instances wanted, as a supervisor without fleets left it.
-    #[serde(default, skip_serializing)]
-    pub desired: BTreeMap<ServiceName, u32>,
     /// The services' fleets.
-    #[serde(default)]
     pub squads: BTreeMap<ServiceName, Squad>,
     /// The instances.
     pub slots: Vec<SlotRecord>,
@@ -80,6 +76,9 @@ pub(crate) enum WideRecord {
         op: OpId,
         process: String,
         old: Option<ProcessId>,
+        /// In good order, for an upgrade.
+        #[serde(default)]
+        gently: bool,
     },
 }
 

@@ -26,9 +26,10 @@ use crate::confine::Confines;
 use crate::core::{Core, MESSAGES, Shutdown, wall_ms};
 use crate::deaths::oom_kills;
 use crate::error::Error;
-use crate::keeper::{LINK, listeners_of_proxy, own_exe, prepare, raise_open_files};
+use crate::keeper::{LINK, listeners_of_proxy, prepare, raise_open_files};
 use crate::link::{Handed, Link};
 use crate::parts::Part;
+use crate::program::{self, Chosen};
 use crate::slot::host_name;
 use crate::snapshot;
 
@@ -61,7 +62,7 @@ pub struct Setup {
 pub fn main(state_dir: &Path) -> Result<(), Error> {
     let parts = vec!["proxy", "healer"];
     run(Setup {
-        exe: own_exe()?,
+        exe: program::own_path()?,
         state_dir: state_dir.to_owned(),
         parts,
         wall: wall_ms,
@@ -135,6 +136,7 @@ async fn live(
         beats: 0,
         supervisor_restarts: 0,
         shutdown: Shutdown::No,
+        leaving: false,
         self_id: process::own_identity()?,
         files,
         wall: setup.wall,
@@ -254,6 +256,7 @@ impl Core {
     fn take_parts(&mut self, now: u64) {
         let messages = self.messages.clone();
         let run = self.layout.run();
+        let mut others = Vec::new();
         for part in &mut self.parts {
             let file = run.join(format!("{}.pid", part.name));
             let written: Option<ProcessId> = fs::read(file)
@@ -265,14 +268,21 @@ impl Core {
             };
             // The file is missing when the disk was full, or when a supervisor was killed
             // right after the start.
-            let found = written
-                .and_then(living)
-                .or_else(|| find_part(part.name, self.layout.root()).and_then(living));
+            let mut all: Vec<_> = find_parts(part.name, self.layout.root())
+                .into_iter()
+                .filter_map(living)
+                .collect();
+            let found = written.and_then(living).or_else(|| all.pop());
+            all.retain(|(id, _)| found.as_ref().is_none_or(|(kept, _)| kept != id));
+            others.push((part.name, all));
             let watched = found.map(|(id, handle)| part.watch(id, handle, &messages, now));
             if let Some(Err(error)) = &watched {
                 tracing::error!(%error, process = part.name, "cannot be watched");
             }
             part.want(now);
+        }
+        for (name, all) in others {
+            self.dismiss(name, all);
         }
     }
 
@@ -286,9 +296,12 @@ impl Core {
             if let Some(process) = &part.process {
                 let _ = pidfd::send_signal(&process.handle, Signal::Terminate);
             }
+            part.beside.end();
         }
         let end = Instant::now() + PARTS_END;
         for part in &self.parts {
+            part.beside
+                .wait(|| end.saturating_duration_since(Instant::now()));
             let Some(process) = &part.process else {
                 continue;
             };
@@ -319,12 +332,14 @@ impl Core {
         // The writers of connections are tasks of this thread.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let _ = fs::remove_file(self.layout.supervisor_socket());
+        // The next host runs what it is started with.
+        Chosen::forget(&self.layout);
         self.link.bye();
     }
 }
 
-/// A process of Grace by its command line, which the supervisor gave it.
-fn find_part(name: &str, state_dir: &Path) -> Option<ProcessId> {
+/// Processes of Grace by their command line, which the supervisor gave them; the oldest last.
+fn find_parts(name: &str, state_dir: &Path) -> Vec<ProcessId> {
     let mut wanted = format!("\0internal\0{name}\0--state\0").into_bytes();
     wanted.extend_from_slice(state_dir.as_os_str().as_encoded_bytes());
     wanted.push(0);
@@ -333,10 +348,15 @@ fn find_part(name: &str, state_dir: &Path) -> Option<ProcessId> {
             .is_ok_and(|meta| meta.uid() == user::effective_uid());
         own && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(&wanted))
     };
-    let all = tree::snapshot();
-    let found = all.iter().find(|stat| !stat.is_gone() && is_it(stat.pid))?;
-    tracing::warn!(process = name, pid = found.pid, "found by its command line");
-    process::identity(found.pid)
+    let mut found: Vec<_> = tree::snapshot()
+        .into_iter()
+        .filter(|stat| !stat.is_gone() && is_it(stat.pid))
+        .collect();
+    found.sort_by_key(|stat| std::cmp::Reverse(stat.start_time));
+    found
+        .into_iter()
+        .filter_map(|stat| process::identity(stat.pid))
+        .collect()
 }
 
 fn listens_on(fd: &OwnedFd, addr: std::net::SocketAddr) -> bool {

@@ -159,11 +159,18 @@ impl Core {
             name: "supervisor".to_owned(),
             pid: std::process::id(),
             restarts: self.supervisor_restarts,
+            leaving: Vec::new(),
         };
         let part = |part: &crate::parts::Part| GraceProcess {
             name: part.name.to_owned(),
             pid: part.pid(),
             restarts: part.restarts.saturating_sub(1),
+            leaving: part
+                .beside
+                .leaving
+                .iter()
+                .map(|it| it.process.id.pid)
+                .collect(),
         };
         let mut all = vec![part(&self.keeper), own];
         all.extend(self.parts.iter().map(part));

@@ -1,6 +1,6 @@
 //! `grace fleet`: roles, shares and versions of services, and what an operator does to them.
 
-mod line;
+pub mod line;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

@@ -156,6 +156,44 @@ fn a_proxy_told_to_end_finishes_what_it_has() {
 }
 
 #[test]
+fn a_proxy_with_a_successor_ends_what_it_has_and_loses_no_request_of_a_kept_connection() {
+    let (stage, listeners, proxy) = stage();
+    let mut kept = stage.client();
+    assert_eq!(kept.get("/").status, 200);
+    let mut idle = stage.client();
+    assert_eq!(idle.get("/").status, 200);
+    let mut tunnel = stage.client();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: echo\r\n";
+    assert_eq!(tunnel.ask("GET", "/upgrade", upgrade, b"").status, 101);
+    let mut busy = stage.client();
+    busy.send("GET", "/sleep?800", "X-Id: it\r\n", b"");
+    stage.until("it is with a worker", |stage| {
+        stage.workers.iter().any(|worker| worker.seen("it") == 1)
+    });
+    let next = Proxy::start(&stage, &listeners);
+    serving(&stage, &next);
+    proxy.signal(Signal::User2);
+    // The journal is given up at once: the successor's first event is in it.
+    stage.until_journalled(
+        "that the successor writes",
+        |what| matches!(what, grace_model::event::What::Started { pid, .. } if *pid == next.pid),
+    );
+    // A connection that is used is told to go by an answer, not cut off.
+    while kept.get("/").header("connection") != "close" {}
+    assert!(kept.is_closed());
+    assert_eq!(busy.answer("GET").text(), "slept");
+    tunnel.write("still here");
+    assert_eq!(tunnel.read_exact(10), b"still here");
+    // One that nobody uses is closed after a while, and the last tunnel's end is the proxy's.
+    assert!(idle.is_closed());
+    assert_eq!(stage.get("/").status, 200);
+    tunnel.stream().shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(tunnel.is_closed());
+    assert_eq!(proxy.wait(), grace_model::instance::ExitCause::Code(0));
+    assert_eq!(stage.get("/").status, 200);
+}
+
+#[test]
 fn a_stopped_proxy_goes_on_where_it_was_and_judges_nobody() {
     let (mut stage, _listeners, proxy) = stage();
     stage.change(|table| {

@@ -11,7 +11,7 @@ use grace_model::event::What;
 use grace_model::instance::{ExitCause, State};
 use grace_model::ipc::{Answer, Request, Table, TableInstance, TableProbe, TableService};
 use grace_model::layout::Layout;
-use grace_proxy::{Listener, ProxyError};
+use grace_proxy::{End, Listener, ProxyError};
 
 use crate::client::{self, Client};
 use crate::supervisor::Supervisor;
@@ -26,7 +26,7 @@ pub struct Stage {
     pub supervisor: Supervisor,
     pub workers: Vec<Worker>,
     pub table: Table,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    stop: Option<tokio::sync::oneshot::Sender<End>>,
     proxy: Option<JoinHandle<Result<(), ProxyError>>>,
     /// Last, so that it is removed when nobody needs it any more.
     dir: tempfile::TempDir,
@@ -116,12 +116,12 @@ impl Stage {
 
     /// Starts a proxy with these listeners.
     pub fn start(&mut self, listeners: Vec<Listener>) {
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<End>();
         let (layout, settings) = (self.layout(), self.table.proxy.clone());
         self.stop = Some(stop);
         self.proxy = Some(std::thread::spawn(move || {
             grace_proxy::serve(&layout, &settings, listeners, async {
-                let _ = stopped.await;
+                stopped.await.unwrap_or(End::Now)
             })
         }));
     }

@@ -19,6 +19,7 @@ use super::wire::{self, Exit, ToKeeper, ToSupervisor};
 use super::{LINK, grace_process, prepare, raise_open_files};
 use crate::error::Error;
 use crate::files::Files;
+use crate::program;
 
 /// Exits remembered for the next supervisor. A machine cannot lose more instances in the time
 /// that a supervisor needs to come back.
@@ -311,7 +312,8 @@ impl Keeper {
             .and_then(|(ours, theirs)| {
                 wire::bound_sends(&ours)?;
                 let (output, errors) = (std::io::stdout(), std::io::stderr());
-                let spawn = grace_process(&self.exe, "supervisor", &self.state_dir)
+                let exe = program::to_start(&Layout::new(&self.state_dir), &self.exe);
+                let spawn = grace_process(&exe, "supervisor", &self.state_dir)
                     .stdout(output.as_fd())
                     .stderr(errors.as_fd())
                     .subreaper(true)

@@ -10,7 +10,7 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use grace_model::layout::Layout;
@@ -91,7 +91,7 @@ fn await_lock(layout: &Layout, child: &Child) -> Result<(), Error> {
 /// # Errors
 /// [`Error`] when it cannot begin.
 pub fn main(state_dir: &Path) -> Result<(), Error> {
-    let exe = own_exe()?;
+    let exe = crate::program::own_path()?;
     hold::keep(&exe, state_dir)
 }
 
@@ -139,16 +139,6 @@ pub(crate) fn grace_process<'fd>(exe: &Path, name: &str, state_dir: &Path) -> Sp
         .args([state_dir.as_os_str()])
         .envs(variables)
         .session(Session::New)
-}
-
-/// The program that runs, also when its file was replaced meanwhile.
-pub(crate) fn own_exe() -> Result<PathBuf, Error> {
-    let exe = std::env::current_exe()
-        .map_err(|source| Error::file("/proc/self/exe", "reading it", source))?;
-    let text = exe.to_string_lossy();
-    Ok(text
-        .strip_suffix(" (deleted)")
-        .map_or_else(|| exe.clone(), PathBuf::from))
 }
 
 /// Raises this process's limit of open files as far as it may; gives the one it had, which is
