@@ -180,6 +180,13 @@ fn fleet_commands_promote_drain_scale_and_refuse_with_a_remedy() {
     assert_eq!(done["outcome"], "done");
     await_role(&host, id(&hot), "active", "ready");
     await_role(&host, id(&first), "hot", "ready");
+    // A warm one that is restarted comes and goes, and keeps nobody from anything.
+    let warm = of_role(&host, "warm", "stopped");
+    let supervisor = host.process("supervisor");
+    let run = host.run(&["fleet", "restart", id(&warm)]);
+    assert!(run.code == 0 || run.code == 1, "{run:?}");
+    await_role(&host, id(&warm), "warm", "stopped");
+    assert_eq!(host.process("supervisor"), supervisor);
     // An active one that is held makes way.
     let _ = host.run(&["fleet", "quarantine", id(&hot)]).good();
     await_role(&host, id(&first), "active", "ready");

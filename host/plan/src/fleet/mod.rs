@@ -403,7 +403,8 @@ impl Facts {
             generation: machine.generation(),
             state: machine.state(),
             up: machine.is_up(),
-            ending: machine.is_ending(),
+            // One that is only being started is told once that it is to go, not for ever.
+            ending: machine.is_leaving(),
             stuck: machine.is_stuck(),
             fenced: machine.fenced(),
             held: machine.is_held(),

@@ -69,6 +69,13 @@ impl Machine {
         matches!(&self.phase, Phase::Up(up) if up.ending.is_some())
     }
 
+    /// Whether its process, or the one that was just asked for, is to go and not to be followed by
+    /// another.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.retired.is_some() || self.is_ending()
+    }
+
     /// Whether an operation keeps it from traffic.
     #[must_use]
     pub fn is_held(&self) -> bool {

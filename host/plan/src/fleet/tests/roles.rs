@@ -3,11 +3,56 @@
 use std::collections::BTreeSet;
 
 use grace_model::command::Outcome;
+use grace_model::id::OpId;
 use grace_model::instance::{ExitCause, Role, State};
 
-use super::{House, ONE_EACH, good};
-use crate::fleet::{Ask, Event, Plan, Report, Sample, Strategy};
+use super::{House, ONE_EACH, good, machine, policy};
+use crate::fleet::{Ask, Event, Facts, Fleet, Plan, Report, Sample, Strategy};
 use crate::restart;
+
+#[test]
+fn a_warm_one_that_is_restarted_by_an_operator_is_told_to_go_once_and_not_for_ever() {
+    let mut fleet = Fleet::new(policy(true), ONE_EACH, 1);
+    fleet.step(Event::Tick, 0);
+    let warm = (1..=3)
+        .find(|number| fleet.role(*number) == Some(Role::Warm))
+        .unwrap();
+    let mut machine = machine(true);
+    let ask = restart::Event::Ask {
+        op: OpId::from("by-hand"),
+        ask: restart::Ask::Restart(grace_model::command::StopMode::Kill),
+    };
+    machine.step(ask, 0);
+    // As the supervisor does: what one says is shown to the other until both have said all.
+    let mut told = 0;
+    loop {
+        let facts = Facts::of(&machine);
+        let number = warm;
+        let actions = fleet.step(Event::Seen { number, facts }, 0);
+        let of_it: Vec<_> = actions
+            .into_iter()
+            .filter_map(|action| action.for_instance())
+            .filter(|(of, _)| *of == warm)
+            .collect();
+        if of_it.is_empty() {
+            break;
+        }
+        for (_, event) in of_it {
+            told += 1;
+            machine.step(event, 0);
+        }
+        assert!(told < 8, "they never come to an end");
+    }
+    assert_eq!(told, 1);
+    // Its process comes, which ends the operation, and goes.
+    let out = machine.step(restart::Event::Spawned, 0);
+    assert!(
+        out.iter()
+            .any(|action| matches!(action, restart::Action::Finish { .. })),
+        "{out:?}"
+    );
+    assert!(machine.is_ending());
+}
 
 #[test]
 fn a_dead_active_one_is_replaced_by_the_hot_and_the_warm_refills() {
