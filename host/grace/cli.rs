@@ -77,6 +77,8 @@ pub enum Command {
     Doctor(cmd::doctor::Doctor),
     /// Go on with another program of Grace, while everything runs
     Upgrade(cmd::upgrade::Upgrade),
+    /// Repair a program whose test command fails
+    Agent(cmd::agent::Agent),
     /// Completions for a shell
     Completions(cmd::completions::Completions),
     /// Break a fleet under load in four ways and watch it heal
@@ -119,6 +121,7 @@ impl Command {
             Command::Metrics(command) => command.run(globals),
             Command::Doctor(command) => command.run(globals),
             Command::Upgrade(command) => command.run(globals),
+            Command::Agent(command) => command.run(globals),
             Command::Completions(command) => command.run(globals),
             Command::Demo(command) => command.run(globals),
             Command::Chaos(command) => command.run(globals),

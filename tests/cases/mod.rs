@@ -1,5 +1,6 @@
 //! The cases, a file a room of the house.
 
+mod agent;
 mod apart;
 mod bad_input;
 mod capsules;

@@ -27,8 +27,8 @@ cargo xtask COMMAND
                      every check: formatting, lints, unit, plugin and end-to-end tests, docs
                      --full: a test whose tool is missing fails instead of being listed
   plugins            build the components that Grace ships into plugins/out
-  bench [NAME] [--json] [--with PATH]
-                     measure against the peers, in interleaved rounds
+  bench [NAME] [--json] [--seed N] [--with PATH]
+                     measure against the peers, in interleaved rounds; repair takes a seed
   claims [--check]   the README's table of claims, from what `grace prove` proves here; with
                      --check a table that differs is told, with exit code 1
   dist [--dev]       one self-contained release binary in target/dist; with --dev one of the

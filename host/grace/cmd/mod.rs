@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod agent;
 pub mod capsule;
 pub mod chaos;
 pub mod completions;

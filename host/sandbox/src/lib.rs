@@ -3,12 +3,14 @@
 
 mod apply;
 mod copy;
+mod errand;
 mod home;
 mod machine;
 mod usage;
 
 pub use apply::{Prepared, Refused, Target, prepare};
 pub use copy::{Shell, filters, shell};
+pub use errand::{Confined, Errand};
 pub use home::Home;
 pub use machine::{Machine, Primitive};
 pub use usage::{OneProcess, Usages, of_process};

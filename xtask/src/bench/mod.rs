@@ -1,6 +1,6 @@
 //! `cargo xtask bench [NAME] [--json] [--with PATH]`: measures Grace beside its peers, in interleaved rounds on
 //! the same machine in the same run, and prints medians. It judges nothing: goals are printed
-//! beside the figures, met or not.
+//! beside the figures, met or not. `--seed N` draws the faults of `repair`.
 
 mod back;
 mod clone;
@@ -12,9 +12,11 @@ mod idle;
 mod kill;
 mod load;
 mod lossless;
+mod mutate;
 mod peer;
 mod process;
 mod proxy;
+mod repair;
 mod rounds;
 mod row;
 mod tables;
@@ -53,7 +55,14 @@ fn asked(args: &[String]) -> Result<Asked<'_>> {
                 let path = path.canonicalize();
                 with = Some(path.context("--with: there is no such file")?);
             }
-            _ if arg.starts_with('-') => bail!("bench takes --json and --with PATH, not {arg}"),
+            "--seed" => {
+                let seed = args.next().and_then(|seed| seed.parse().ok());
+                let seed = seed.context("--seed takes a whole number")?;
+                repair::SEED.store(seed, std::sync::atomic::Ordering::Relaxed);
+            }
+            _ if arg.starts_with('-') => {
+                bail!("bench takes --json, --seed N and --with PATH, not {arg}")
+            }
             _ if name.is_some() => bail!("bench takes one name: of a bench, or of a row"),
             _ => name = Some(arg),
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::row::{Figure, Spec};
-use super::{back, clone, cost, doors, hang, idle, kill, lossless, proxy, traffic, wasm};
+use super::{back, clone, cost, doors, hang, idle, kill, lossless, proxy, repair, traffic, wasm};
 
 /// Measures the rows of a group with the given `grace`.
 pub type Measure = fn(&Path) -> Result<Vec<Figure>>;
@@ -28,7 +28,7 @@ impl Bench {
     }
 }
 
-pub const ALL: &[&Bench] = &[&MAIN, &FLEET];
+pub const ALL: &[&Bench] = &[&MAIN, &FLEET, &REPAIR];
 
 const fn group(rows: &'static [Spec], measure: Measure) -> Group {
     Group {
@@ -48,6 +48,15 @@ pub const MAIN: Bench = Bench {
         group(idle::ROWS, idle::measure),
         group(clone::DEMO_ROWS, clone::demo),
         group(clone::ROWS, clone::measure),
+    ],
+};
+
+pub const REPAIR: Bench = Bench {
+    name: "repair",
+    groups: &[
+        group(repair::SEARCH_ROWS, repair::measure),
+        group(repair::GUARD_ROWS, repair::guards),
+        group(repair::QUEUE_ROWS, repair::queue),
     ],
 };
 

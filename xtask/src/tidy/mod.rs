@@ -59,6 +59,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("grace-api", &["grace-model", "grace-ledger"]),
+    ("grace-agent", &["grace-model", "grace-os", "grace-sandbox"]),
     ("grace-demo", &["grace-os"]),
     ("grace-prove", &["grace-os", "grace-demo"]),
     ("grace-chaos", &["grace-model", "grace-os", "grace-demo"]),
@@ -74,6 +75,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hyper", &["grace-proxy", "grace-api", "grace-workers"]),
     ("axum", &["grace-api"]),
     ("rusqlite", &["grace-ledger"]),
+    ("tree-sitter", &["grace-agent"]),
     // The healer asks for free space and ends the process group of a notify command.
     ("rustix", &["grace-os", "grace-healer"]),
     ("nix", &["grace-os"]),

@@ -1,0 +1,40 @@
+'use strict';
+const assert = require('assert');
+const { Cart, FREE_SHIPPING } = require('./lib/cart');
+const { slug, initials, paginate, groupBy, chunk, median } = require('./lib/text');
+
+assert.strictEqual(FREE_SHIPPING, 50);
+const cart = new Cart().add('a', 10, 2).add('b', 3).add('a', 10, 1);
+assert.deepStrictEqual(cart.lines, [{ name: 'a', price: 10, count: 3 }, { name: 'b', price: 3, count: 1 }]);
+assert.strictEqual(cart.subtotal(), 33);
+assert.strictEqual(cart.total(), 38);
+assert.strictEqual(cart.total({ percent: 10 }), 33 * 0.9 + 5);
+assert.strictEqual(cart.total({}), 38);
+assert.strictEqual(cart.remove('b'), true);
+assert.strictEqual(cart.remove('nothing'), false);
+assert.strictEqual(cart.lines.length, 1);
+assert.strictEqual(cart.add('c', 20).shipping(), 0);
+assert.strictEqual(cart.add('d', 100).total(), 150);
+assert.strictEqual(new Cart().add('free', 0).total(), 0);
+assert.strictEqual(new Cart().add('x', 1).shipping(), 5);
+for (const [price, count] of [[-1, 1], [1, 0], [1, -2]]) {
+  assert.throws(() => new Cart().add('x', price, count), RangeError);
+}
+assert.strictEqual(slug('--A  b_C9--'), 'a-b-c9');
+assert.strictEqual(slug(''), '');
+assert.strictEqual(initials({ name: 'grace  brewster hopper' }), 'GBH');
+assert.strictEqual(initials({ name: '' }), '?');
+assert.strictEqual(initials(undefined), '?');
+assert.deepStrictEqual(paginate([1, 2, 3, 4], 1, 3), { items: [1, 2, 3], pages: 2 });
+assert.deepStrictEqual(paginate([1, 2, 3, 4], 2, 4), { items: [], pages: 1 });
+assert.deepStrictEqual(paginate([], 1, 3), { items: [], pages: 0 });
+assert.deepStrictEqual(groupBy([], 'k'), {});
+assert.deepStrictEqual(groupBy([{ t: 1 }, { t: 2 }, { t: 1 }], 't'), { 1: [{ t: 1 }, { t: 1 }], 2: [{ t: 2 }] });
+assert.deepStrictEqual(chunk([], 2), []);
+assert.deepStrictEqual(chunk([1, 2, 3, 4, 5], 2), [[1, 2], [3, 4], [5]]);
+assert.deepStrictEqual(chunk([1, 2], 5), [[1, 2]]);
+const values = [100, 20, 3];
+assert.strictEqual(median(values), 20);
+assert.deepStrictEqual(values, [100, 20, 3]);
+assert.strictEqual(median([7]), 7);
+assert.strictEqual(median([1, 2, 3, 100]), 2.5);
