@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::process::bounded;
+use crate::command::line as command_line;
 
 /// What a load may take beyond its time: every request ends by its own timeout of 20 s.
 const GRACE: Duration = Duration::from_secs(60);
@@ -104,11 +105,12 @@ pub fn wrk(wrk: &Path, connections: u32, seconds: u64, url: &str, close: bool) -
     if close {
         command.args(["-H", "Connection: close"]);
     }
-    let (status, text, words) = bounded(command.arg(url), Duration::from_secs(seconds) + GRACE)?;
+    command.arg(url);
+    let (status, text, words) = bounded(&mut command, Duration::from_secs(seconds) + GRACE)?;
     if !status.success() {
-        bail!("wrk {url}: {status}: {}", words.trim());
+        bail!("{}: {status}: {}", command_line(&command), words.trim());
     }
-    rate(&text)
+    rate(&text).with_context(|| command_line(&command))
 }
 
 /// What wrk prints; an error when more than one request in a thousand went wrong.

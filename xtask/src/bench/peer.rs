@@ -164,7 +164,7 @@ pub fn haproxy_for(connections: u32, ports: &[u16], threads: u32, retries: bool)
     // It counts two open files for every connection, also for those that ask nothing; where so
     // many are not allowed it is to take what it gets.
     let text = format!(
-        "global\n  nbthread {threads}\n  maxconn {connections}\n  no strict-limits\n  stats socket {admin} level admin\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 300s\n\
+        "global\n  nbthread {threads}\n  maxconn {connections}\n  no strict-limits\n  stats socket {admin} level admin\n\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 300s\n  timeout check 5s\n\
          \x20 timeout server 10s\n  http-reuse always\n{retry}\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\n\
          backend out\n  balance roundrobin\n  option httpchk GET /healthz\n{servers}"
     );
