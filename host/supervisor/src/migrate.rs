@@ -109,6 +109,7 @@ mod tests {
             healing: Default::default(),
             proxy: Default::default(),
             notify: Default::default(),
+            metrics: Default::default(),
         };
         fs::write(layout.config(), serde_json::to_vec(&config).unwrap()).unwrap();
         (dir, layout)
