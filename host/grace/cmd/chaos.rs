@@ -179,7 +179,8 @@ fn known(name: &str) -> Result<&'static Fault, Problem> {
 /// In which process a kernel runs.
 fn process_of(globals: &Globals, kernel: &str) -> Result<String, Problem> {
     let answer: Value = globals.api()?.get("/v1/kernels")?;
-    let all = answer["kernels"].as_array().cloned().unwrap_or_default();
+    let all = answer.get("kernels").and_then(serde_json::Value::as_array);
+    let all = all.cloned().unwrap_or_default();
     let found = all.iter().find(|one| one["name"] == kernel);
     if let Some(process) = found.and_then(|one| one["process"].as_str()) {
         return Ok(process.to_owned());
