@@ -169,7 +169,8 @@ fn with_apply_the_directory_is_changed_and_only_the_source() {
         return;
     }
     let dir = cart();
-    fix(dir.path(), CMD, &["--apply"]).good();
+    let report = fix(dir.path(), CMD, &["--apply"]).good().json();
+    assert_eq!(report["result"], "fixed");
     assert!(passes(dir.path(), CMD));
     let test = fs::read_to_string(dir.path().join("test_cart.py")).expect("read");
     assert_eq!(test, TEST);
