@@ -63,6 +63,8 @@ pub enum Command {
     Freeze(cmd::govern::Freeze),
     /// No playbook changes anything any more, also those that run
     KillSwitch(cmd::govern::KillSwitch),
+    /// Files of services that must be what was snapshotted
+    Artifacts(cmd::artifacts::Artifacts),
     /// What is done about what
     Playbook(cmd::playbook::Playbook),
     /// Detectors and actions: list, build, check, grant
@@ -114,6 +116,7 @@ impl Command {
             Command::Mode(command) => command.run(globals),
             Command::Freeze(command) => command.run(globals),
             Command::KillSwitch(command) => command.run(globals),
+            Command::Artifacts(command) => command.run(globals),
             Command::Playbook(command) => command.run(globals),
             Command::Plugin(command) => command.run(globals),
             Command::Logs(command) => command.run(globals),

@@ -51,6 +51,12 @@ fn every_reading_command_prints_one_json_document_of_its_shape() {
     );
     assert!(host.json(&["services"])["services"].is_array());
     assert!(host.json(&["status"])["processes"].is_array());
+    has(
+        &host.json(&["governance"]),
+        &["mode", "freeze", "killed", "rules", "locks", "pending"],
+    );
+    assert!(host.json(&["approvals"])["approvals"].is_array());
+    assert!(host.json(&["artifacts", "verify"])["artifacts"].is_array());
     assert!(
         !host.json(&["playbook", "list"])["playbooks"]
             .as_array()

@@ -2,6 +2,7 @@
 
 mod agent;
 mod apart;
+mod artifacts;
 mod bad_input;
 mod capsules;
 mod chaos;

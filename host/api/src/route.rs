@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::metrics;
 use crate::problem::Refusal;
-use crate::{govern, watch};
+use crate::{artifacts, govern, watch};
 
 /// What every handler is given.
 pub(crate) type Views = Arc<dyn HostViews>;
@@ -36,6 +36,8 @@ const PATHS: &[&str] = &[
     "GET /v1/actions",
     "GET /v1/governance",
     "POST /v1/governance",
+    "GET /v1/artifacts",
+    "POST /v1/artifacts/snapshot",
     "GET /v1/approvals",
     "POST /v1/approvals/{id}",
     "GET /v1/measured",
@@ -59,6 +61,8 @@ pub(crate) fn all(views: Views) -> Router {
         .route("/v1/plugins", get(plugins))
         .route("/v1/actions", get(actions))
         .route("/v1/governance", get(govern::show).post(govern::order))
+        .route("/v1/artifacts", get(artifacts::show))
+        .route("/v1/artifacts/snapshot", post(artifacts::snapshot))
         .route("/v1/approvals", get(govern::questions))
         .route("/v1/approvals/{id}", post(govern::answer))
         .route("/v1/measured", get(measured))

@@ -19,7 +19,9 @@ use grace_model::id::IncidentId;
 use grace_model::incident::{Incident, IncidentState};
 use grace_model::ipc::FleetStatus;
 use grace_model::plugin::{ActionInfo, Finding, Severity};
-use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story};
+use grace_model::port::{
+    ArtifactView, HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story,
+};
 use grace_model::status::{Kernel, PluginView};
 use grace_model::usage::Measured;
 use serde_json::{Value, json};
@@ -129,6 +131,12 @@ impl HostViews for Small {
             }),
             _ => Err(format!("there is no playbook {id:?}")),
         }
+    }
+    fn artifacts(&self) -> Result<Vec<ArtifactView>, String> {
+        Ok(Vec::new())
+    }
+    fn snapshot_artifacts(&self, _: Option<&str>, _: &str) -> Result<Vec<ArtifactView>, String> {
+        Err("no artifact is declared".to_owned())
     }
     fn governance(&self) -> GovernanceView {
         GovernanceView {

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod agent;
+pub mod artifacts;
 pub mod capsule;
 pub mod chaos;
 pub mod completions;

@@ -81,6 +81,8 @@ pub struct ServiceTable {
     #[serde(default)]
     pub config: Vec<ConfigTable>,
     #[serde(default)]
+    pub artifact: Vec<ArtifactTable>,
+    #[serde(default)]
     pub allow: Vec<Spanned<String>>,
     #[serde(default)]
     pub limits: LimitsTable,
@@ -118,6 +120,12 @@ pub struct ConfigTable {
     pub path: Spanned<String>,
     pub seed: Option<Spanned<PathBuf>>,
     pub format: Option<ConfigFormat>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactTable {
+    pub path: Spanned<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -156,8 +156,18 @@ pub fn resolve(
         }
     }
     service.restart = restart(table.restart, faults);
-    for file in table.config {
+    let configs = table.config.len();
+    let artifacts = table.artifact.into_iter().map(|artifact| ConfigTable {
+        path: artifact.path,
+        seed: None,
+        format: Some(ConfigFormat::Artifact),
+    });
+    for (index, file) in table.config.into_iter().chain(artifacts).enumerate() {
         let span = file.path.span();
+        if index < configs && file.format == Some(ConfigFormat::Artifact) {
+            let what = "an artifact is declared as [[service.artifact]] with `path`";
+            faults.push(Fault::new(span.clone(), what));
+        }
         let file = config_file(file, base, &service, faults);
         if service.config.iter().any(|other| other.path == file.path) {
             let what = "this file is declared twice; what holds of it is said in one place";
@@ -407,6 +417,6 @@ fn problem_of(format: ConfigFormat, bytes: &[u8]) -> Option<String> {
                 .err()
                 .map(|error| error.message().to_owned())
         }
-        ConfigFormat::Yaml | ConfigFormat::Text => None,
+        ConfigFormat::Yaml | ConfigFormat::Text | ConfigFormat::Artifact => None,
     }
 }

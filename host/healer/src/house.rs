@@ -38,6 +38,8 @@ const LATE_MS: u64 = 2_000;
 const BEGINNING_MS: u64 = 60_000;
 /// Then so often.
 const SOON_MS: u64 = 50;
+/// Between two looks at questions that time or the end of an incident closes.
+const QUESTIONS: Duration = Duration::from_millis(500);
 /// Between two looks at playbook files and the catalogue of actions.
 const SHELF: Duration = Duration::from_secs(1);
 
@@ -204,6 +206,15 @@ pub fn start_with(
         }
         Ok(())
     })?;
+    let own_reach = Arc::clone(&reach);
+    built.kernel("governance", 2, &["ledger"], move |pulse| {
+        while !pulse.stopping() {
+            let closed = own_reach.governor.clean_up(&own_reach.desk);
+            pulse.worked(closed.map_err(|e| e.to_string())?);
+            pulse.rest(QUESTIONS);
+        }
+        Ok(())
+    })?;
     let own_recognizer = Arc::clone(&recognizer);
     built.kernel("recognizer", 2, &["ledger"], move |pulse| {
         own_recognizer.live(pulse);
@@ -241,7 +252,7 @@ pub fn start_with(
     let pulse = built.kernel(
         "healer",
         2,
-        &["ledger", "registry", "recognizer"],
+        &["ledger", "registry", "recognizer", "governance"],
         move |pulse| duty.live(pulse, &bell).map_err(|e| e.to_string()),
     )?;
     let _first = healer.set(pulse);

@@ -10,7 +10,9 @@ use grace_model::incident::{Incident, IncidentState};
 use grace_model::ipc::FleetStatus;
 use grace_model::playbook::{Playbook, Step};
 use grace_model::plugin::{ActionCall, ActionInfo, Finding, Severity};
-use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story, StoryEntry};
+use grace_model::port::{
+    ArtifactView, HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story, StoryEntry,
+};
 use grace_model::status::{Kernel, PluginView};
 use grace_model::usage::Measured;
 use grace_plan::run::{Run, condition_holds, filled, outline};
@@ -138,6 +140,23 @@ impl HostViews for Views {
             });
         }
         self.start(playbook, finding, for_incident)
+    }
+
+    fn artifacts(&self) -> Result<Vec<ArtifactView>, String> {
+        let instances = self.reach.instances();
+        let views = self.reach.files.artifacts(&instances);
+        views.map_err(|e| e.to_string())
+    }
+
+    fn snapshot_artifacts(
+        &self,
+        service: Option<&str>,
+        by: &str,
+    ) -> Result<Vec<ArtifactView>, String> {
+        let instances = self.reach.instances();
+        tracing::info!(by, service, "artifacts are snapshotted");
+        let views = self.reach.files.snapshot_artifacts(service, &instances);
+        views.map_err(|e| e.to_string())
     }
 
     fn governance(&self) -> GovernanceView {

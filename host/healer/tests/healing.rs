@@ -94,6 +94,7 @@ fn a_death_becomes_an_incident_that_its_playbook_heals_and_the_story_tells_all()
             "ledger",
             "fleet-watch",
             "registry",
+            "governance",
             "recognizer",
             "capsules",
             "triggers",

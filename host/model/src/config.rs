@@ -293,6 +293,8 @@ pub enum ConfigFormat {
     Yaml,
     /// Any bytes.
     Text,
+    /// Exactly the bytes that were snapshotted: declared as `[[service.artifact]]`.
+    Artifact,
 }
 
 /// Plugins and grants.

@@ -149,6 +149,23 @@ pub struct ConfigFileView {
     pub problem: Option<String>,
 }
 
+/// A declared artifact as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactView {
+    /// The service that declares it.
+    pub service: String,
+    /// The service, or the instance that has one of its own.
+    pub target: String,
+    /// As declared, `{data}` filled in.
+    pub path: String,
+    /// BLAKE3 of the bytes on disk, in hex; empty when they cannot be read.
+    pub hash: String,
+    /// Of the snapshot; empty when there is none.
+    pub snapshot: String,
+    /// Why it is not as it should be; none when it is what was snapshotted.
+    pub problem: Option<String>,
+}
+
 /// Carries out host calls of one call of an action. Blocking: it is called from a thread that
 /// belongs to that call.
 pub trait HostPort: Send {
@@ -287,6 +304,21 @@ pub trait HostViews: Send + Sync {
     /// # Errors
     /// Why not, for a person.
     fn run_playbook(&self, id: &str, target: &str, dry_run: bool) -> Result<PlaybookRun, String>;
+    /// Every declared artifact as it is now. Blocking: each is read.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for a person.
+    fn artifacts(&self) -> Result<Vec<ArtifactView>, String>;
+    /// Makes the bytes of every declared artifact, or those of one service, the snapshot that
+    /// they are held against from now on. Blocking.
+    ///
+    /// # Errors
+    /// Why not, for a person; those before it in the list are snapshotted then.
+    fn snapshot_artifacts(
+        &self,
+        service: Option<&str>,
+        by: &str,
+    ) -> Result<Vec<ArtifactView>, String>;
     /// The rules, the orders that stand, who holds what, and what is asked.
     fn governance(&self) -> crate::govern::GovernanceView;
     /// Questions, answered ones too as long as they are kept, oldest first.

@@ -60,7 +60,7 @@ impl Files {
     fn lacks_a_copy(&self, id: &InstanceId) -> bool {
         self.declared(id)
             .iter()
-            .any(|file| !matches!(self.good(file), Ok(Some(_))))
+            .any(|file| !file.is_artifact() && !matches!(self.good(file), Ok(Some(_))))
     }
 }
 
@@ -72,7 +72,7 @@ pub fn unguarded(config: &Config, layout: &Layout, instances: &[InstanceView]) -
         .iter()
         .filter(|view| view.state == State::Ready)
         .flat_map(|view| declared(&config.services, layout, &view.id))
-        .filter(|file| look(file).1.is_none())
+        .filter(|file| !file.is_artifact() && look(file).1.is_none())
         .collect();
     if sound.is_empty() {
         return Vec::new();

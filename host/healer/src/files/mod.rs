@@ -2,6 +2,7 @@
 //! putting that back. Only declared files can be named. Files in an instance's data directory
 //! belong to an untrusted process: links there are not followed.
 
+mod artifacts;
 mod baseline;
 mod parse;
 mod sample;
@@ -32,6 +33,8 @@ pub use write::Cause;
 
 /// Longest configuration file that is read.
 const SIZE_MAX: u64 = 1 << 20;
+/// Largest artifact: it is read whole, a few at a time.
+const ARTIFACT_MAX: u64 = 64 << 20;
 
 /// A declared file of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,22 @@ pub struct Declared {
     pub format: ConfigFormat,
     /// The directory that its instance can write to, when the file lies there.
     inside: Option<PathBuf>,
+}
+
+impl Declared {
+    /// Whether it must have the bytes of its snapshot, and nobody but a person makes one.
+    fn is_artifact(&self) -> bool {
+        self.format == ConfigFormat::Artifact
+    }
+
+    /// Longest that is read, in bytes.
+    fn size_max(&self) -> u64 {
+        if self.is_artifact() {
+            ARTIFACT_MAX
+        } else {
+            SIZE_MAX
+        }
+    }
 }
 
 /// What is known of the last good copy.
@@ -116,7 +135,10 @@ impl Files {
 
     fn view(&self, file: &Declared) -> Result<ConfigFileView, PluginError> {
         let good_hash = self.good(file)?.map_or_else(String::new, |good| good.hash);
-        let (hash, problem) = look(file);
+        let (hash, mut problem) = look(file);
+        if file.is_artifact() && problem.is_none() && hash != good_hash {
+            problem = Some(artifacts::what_is_wrong(&good_hash).to_owned());
+        }
         Ok(ConfigFileView {
             path: file.path.display().to_string(),
             hash,
@@ -152,7 +174,7 @@ impl Files {
                     known.join(", ")
                 };
                 PluginError::NotApplicable(format!(
-                    "{path} is not declared under [[service.config]] for {id} (declared: {known})"
+                    "{path} is not declared under [[service.config]] or [[service.artifact]] for {id} (declared: {known})"
                 ))
             })
     }
@@ -182,6 +204,21 @@ fn declared(services: &[Service], layout: &Layout, id: &InstanceId) -> Vec<Decla
     let service = id
         .split()
         .and_then(|(name, _)| services.iter().find(|service| service.name == name));
+    if service.is_none() {
+        // A service by its name: what its instances share.
+        let shared = |file: &&grace_model::config::ConfigFile| !file.path.contains("{data}");
+        let whole = services.iter().find(|it| it.name.as_str() == id.as_str());
+        return whole.map_or_else(Vec::new, |service| {
+            let files = service.config.iter().filter(shared);
+            files
+                .map(|file| Declared {
+                    path: PathBuf::from(&file.path),
+                    format: file.format,
+                    inside: None,
+                })
+                .collect()
+        });
+    }
     let data = layout.data(id);
     let of_file = |file: &grace_model::config::ConfigFile| {
         let inside = file.path.contains("{data}").then(|| data.clone());
@@ -224,11 +261,13 @@ fn read_file(file: &Declared) -> io::Result<(Vec<u8>, Metadata)> {
     if (before.dev(), before.ino()) != (meta.dev(), meta.ino()) {
         return Err(io::Error::other("it was replaced while it was opened"));
     }
-    if meta.len() > SIZE_MAX {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+    let most = file.size_max();
+    if meta.len() > most {
+        let text = format!("it is larger than {} MiB", most >> 20);
+        return Err(io::Error::other(text));
     }
     let mut bytes = Vec::new();
-    (&mut open).take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    (&mut open).take(most + 1).read_to_end(&mut bytes)?;
     Ok((bytes, meta))
 }
 

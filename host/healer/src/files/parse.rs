@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 
 /// Why `bytes` do not parse; none when they do.
 pub(super) fn problem(format: ConfigFormat, bytes: &[u8]) -> Option<String> {
-    if format == ConfigFormat::Text {
+    if matches!(format, ConfigFormat::Text | ConfigFormat::Artifact) {
         return None;
     }
     let text = match std::str::from_utf8(bytes) {
@@ -23,7 +23,7 @@ pub(super) fn problem(format: ConfigFormat, bytes: &[u8]) -> Option<String> {
         ConfigFormat::Yaml => serde_saphyr::from_str::<serde_json::Value>(text)
             .err()
             .map(|e| format!("not YAML: {}", e.to_string().lines().next().unwrap_or("?"))),
-        ConfigFormat::Text => None,
+        ConfigFormat::Text | ConfigFormat::Artifact => None,
     }
 }
 

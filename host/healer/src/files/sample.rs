@@ -1,7 +1,7 @@
 //! Regular looks at declared files. A file is read again only when its metadata changed, when
 //! the change is so fresh that metadata could miss a second one, or after a while to be sure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, PathBuf};
@@ -18,6 +18,8 @@ use super::{Declared, Files, look, real_path};
 const FRESH_MS: u64 = 2_000;
 /// Read again after this even when nothing seems changed.
 const SURE_MS: u64 = 10_000;
+/// The same for an artifact, which may be large: what neither time nor size betrays is rot.
+const SURE_ARTIFACT_MS: u64 = 600_000;
 /// A file that stays as it should be is told this often.
 const TELL_MS: u64 = 5_000;
 
@@ -68,8 +70,14 @@ impl Files {
     pub fn sample(&self, instances: &[InstanceView]) -> Sampled {
         let mut sampled = Sampled::default();
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = HashSet::new();
         for view in instances {
             for file in self.declared(&view.id) {
+                // One that all instances share is looked at once.
+                if file.is_artifact() && file.inside.is_none() && !shared.insert(file.path.clone())
+                {
+                    continue;
+                }
                 self.sample_file(&mut sampler, view, &file, &mut sampled);
             }
         }
@@ -92,7 +100,7 @@ impl Files {
                 .map(|m| Stamp::of(&m)),
         };
         let seen = match sampler.seen.get(&file.path) {
-            Some(seen) if !seen.must_be_read_again(stamp.as_ref(), steady) => seen.clone(),
+            Some(seen) if !seen.must_be_read_again(file, stamp.as_ref(), steady) => seen.clone(),
             _ => {
                 let (hash, problem) = look(file);
                 let seen = Seen {
@@ -113,7 +121,11 @@ impl Files {
                 return;
             }
         };
-        if good.is_none() && view.state == State::Ready && seen.problem.is_none() {
+        if good.is_none()
+            && !file.is_artifact()
+            && view.state == State::Ready
+            && seen.problem.is_none()
+        {
             match self.baseline(&view.id) {
                 Ok(paths) => sampled.baselines.extend(paths),
                 Err(e) => tracing::warn!(instance = %view.id, cause = %e, "no baseline taken"),
@@ -126,7 +138,8 @@ impl Files {
             good_hash: good.map_or_else(String::new, |good| good.hash),
             problem: seen.problem,
         };
-        let key = (view.id.0.clone(), file.path.clone());
+        let target = target_of(view, file).to_owned();
+        let key = (target, file.path.clone());
         if sampler
             .told
             .get(&key)
@@ -179,14 +192,19 @@ impl Stamp {
 }
 
 impl Seen {
-    fn must_be_read_again(&self, stamp: Option<&Stamp>, steady_ms: u64) -> bool {
+    fn must_be_read_again(&self, file: &Declared, stamp: Option<&Stamp>, steady_ms: u64) -> bool {
+        let sure_ms = if file.is_artifact() {
+            SURE_ARTIFACT_MS
+        } else {
+            SURE_MS
+        };
         let fresh_when_read = self
             .stamp
             .as_ref()
             .is_some_and(|s| self.read_wall_ms.abs_diff(s.changed_ms) < FRESH_MS);
         self.stamp.as_ref() != stamp
             || fresh_when_read
-            || steady_ms.saturating_sub(self.read_ms) >= SURE_MS
+            || steady_ms.saturating_sub(self.read_ms) >= sure_ms
     }
 }
 
@@ -200,10 +218,35 @@ impl Told {
     }
 }
 
+/// What an observation of the file is about: an artifact that all instances share is the
+/// service's.
+fn target_of<'v>(view: &'v InstanceView, file: &Declared) -> &'v str {
+    if file.is_artifact() && file.inside.is_none() {
+        view.service.as_str()
+    } else {
+        view.id.as_str()
+    }
+}
+
 fn observation(at: u64, view: &InstanceView, file: &Declared, told: &Told) -> Observation {
+    let target = target_of(view, file).to_owned();
+    if file.is_artifact() {
+        return Observation {
+            at,
+            target,
+            kind: "artifact.file".to_owned(),
+            fields: vec![
+                Field::new("service", view.service.as_str()),
+                Field::new("path", file.path.display().to_string()),
+                Field::new("hash", told.hash.as_str()),
+                Field::new("good_hash", told.good_hash.as_str()),
+                Field::new("problem", told.problem.clone().unwrap_or_default()),
+            ],
+        };
+    }
     Observation {
         at,
-        target: view.id.0.clone(),
+        target,
         kind: "config.file".to_owned(),
         fields: vec![
             Field::new("service", view.service.as_str()),

@@ -295,3 +295,66 @@ fn a_file_that_became_a_link_to_itself_is_told_with_the_next_look() {
     let seen = look();
     assert!(problem(&seen[0]).contains("symbolic link"), "{seen:?}");
 }
+
+#[test]
+fn an_artifact_is_right_by_its_snapshot_alone_and_is_put_back_by_its_hash() {
+    let mut place = place();
+    let model = place.dir.path().join("model.bin");
+    let declared = ConfigFile {
+        path: model.display().to_string(),
+        seed: None,
+        format: ConfigFormat::Artifact,
+    };
+    place.files.services[0].config.push(declared);
+    let (shop, two) = (
+        InstanceId::from("shop"),
+        [
+            ready(),
+            InstanceView {
+                id: "shop-2".into(),
+                ..ready()
+            },
+        ],
+    );
+    let problem = |place: &Place| place.files.artifacts(&two).unwrap()[0].problem.clone();
+    fs::write(&model, [0xff, 1]).unwrap();
+    // A ready instance makes no snapshot of it: only a person does.
+    assert_eq!(place.files.sample(&two).baselines, [place.name()]);
+    assert!(!place.files.guard(&two).awaited);
+    assert!(problem(&place).unwrap().contains("never snapshotted"));
+    assert!(place.files.snapshot_artifacts(Some("other"), &two).is_err());
+    let taken = place.files.snapshot_artifacts(Some("shop"), &two).unwrap();
+    assert_eq!((taken.len(), taken[0].target.as_str()), (1, "shop"));
+    assert_eq!(problem(&place), None);
+    fs::write(&model, [0xff, 2]).unwrap();
+    assert!(problem(&place).unwrap().contains("not those"));
+    let seen: Vec<_> = place
+        .files
+        .sample(&two)
+        .observations
+        .into_iter()
+        .filter(|o| o.kind == "artifact.file")
+        .collect();
+    assert_eq!(
+        (seen.len(), seen[0].target.as_str()),
+        (1, "shop"),
+        "once for the service"
+    );
+    crate::signal::table::fits_its_row(&seen[0]);
+    let name = model.display().to_string();
+    let replaced = place
+        .files
+        .restore(&shop, &name, &cause("op-9"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(fs::read(&model).unwrap(), [0xff, 1]);
+    place
+        .files
+        .put_back(&shop, &name, &replaced, &cause("op-10"))
+        .unwrap();
+    assert_eq!(fs::read(&model).unwrap(), [0xff, 2]);
+    fs::remove_file(&model).unwrap();
+    assert_eq!(problem(&place).unwrap(), "the file is missing");
+    place.files.restore(&shop, &name, &cause("op-11")).unwrap();
+    assert_eq!(problem(&place), None);
+}

@@ -42,6 +42,8 @@ enum Mark {
     First,
     /// A playbook says so.
     Anew,
+    /// A person says so, of an artifact.
+    Artifact,
 }
 
 impl Mark {
@@ -49,6 +51,7 @@ impl Mark {
         match self {
             Mark::First => "config-baseline",
             Mark::Anew => "config-snapshot",
+            Mark::Artifact => "artifact-snapshot",
         }
     }
 }
@@ -69,6 +72,18 @@ impl Files {
             .ok_or_else(|| PluginError::Other("no copy was taken".to_owned()))
     }
 
+    /// Makes the bytes of an artifact its snapshot.
+    ///
+    /// # Errors
+    /// What could not be read or written.
+    pub(super) fn snapshot_artifact(
+        &self,
+        target: &InstanceId,
+        file: &Declared,
+    ) -> Result<(), PluginError> {
+        self.mark_good(target, file, None, Mark::Artifact).map(drop)
+    }
+
     /// Marks the present bytes of every declared file as good that has no good copy yet and
     /// parses. Answers with the paths.
     ///
@@ -77,7 +92,7 @@ impl Files {
     pub fn baseline(&self, id: &InstanceId) -> Result<Vec<String>, PluginError> {
         let mut marked = Vec::new();
         for file in self.declared(id) {
-            if self.good(&file)?.is_some() {
+            if file.is_artifact() || self.good(&file)?.is_some() {
                 continue;
             }
             match self.mark_good(id, &file, None, Mark::First) {

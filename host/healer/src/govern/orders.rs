@@ -60,10 +60,11 @@ impl Governor {
     }
 
     /// Closes questions that nobody answered in time, and those of incidents that are over.
+    /// Answers with how many.
     ///
     /// # Errors
     /// What the ledger says.
-    pub fn clean_up(&self, desk: &Desk) -> Result<()> {
+    pub fn clean_up(&self, desk: &Desk) -> Result<u64> {
         let now = self.now();
         let over = |id: &IncidentId| {
             desk.look(|board| {
@@ -83,7 +84,7 @@ impl Governor {
             !book.approvals.iter().any(stale)
         });
         if idle {
-            return Ok(());
+            return Ok(0);
         }
         self.change(desk, |draft, book, now| {
             let mut closed = book.expire(&self.rules, now);
@@ -104,7 +105,7 @@ impl Governor {
             for approval in &closed {
                 write(draft, approval, "grace", "")?;
             }
-            Ok(())
+            Ok(closed.len() as u64)
         })
     }
 

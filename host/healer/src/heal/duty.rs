@@ -98,7 +98,6 @@ impl Duty {
         let desk = &self.reach.desk;
         let now_ms = self.reach.clock.steady_ms();
         freed.retain(|_, freed| now_ms.saturating_sub(freed.at_ms) < self.timing.escalate_ms);
-        self.reach.governor.clean_up(desk)?;
         let room = self.crew.room();
         let held: RefCell<Vec<Held>> = RefCell::default();
         // A copy: the book is never locked while incidents are looked at.

@@ -21,7 +21,7 @@ pub fn capability_of(kind: &str) -> Option<Capability> {
     match kind {
         "instance.spawned" | "instance.state" | "instance.exited" | "instance.restart"
         | "instance.budget" | "instance.ejected" | "instance.returned" | "config.file"
-        | "host.stalled" => Some(Capability::Events),
+        | "artifact.file" | "host.stalled" => Some(Capability::Events),
         "instance.process" | "instance.probe" | "instance.heartbeat" | "instance.traffic"
         | "instance.resources" | "host.resources" => Some(Capability::Metrics),
         _ => None,

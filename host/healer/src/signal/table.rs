@@ -207,6 +207,7 @@ fn every_kind_of_observation_carries_the_fields_of_its_row_and_no_others() {
     kinds.push(late.kind);
     // Of files the sampler tells, and its own test holds that against the row.
     kinds.push("config.file".to_owned());
+    kinds.push("artifact.file".to_owned());
 
     let mut meter = Meter::default();
     let views = [me(3)];

@@ -37,6 +37,7 @@ pub fn known() -> Known {
             "config-corrupt",
             "config-drift",
             "config-accepted",
+            "artifact-corrupt",
         ]),
         channels: words(&["log", "oncall"]),
         playbooks: words(&["restart-instance", "instance-crash"]),
@@ -102,6 +103,20 @@ fn actions() -> Vec<ActionInfo> {
             "",
             Low,
             true,
+        ),
+        action(
+            "artifact.restore",
+            "target!:target path!:text",
+            "changed replaced",
+            Medium,
+            true,
+        ),
+        action(
+            "artifact.verify",
+            "target!:target path!:text",
+            "hash",
+            None,
+            false,
         ),
         action(
             "config.snapshot",
