@@ -46,15 +46,14 @@ fn a_new_snapshot_makes_the_new_bytes_right() {
 #[test]
 fn memory_stays_bounded_with_many_artifacts_and_targets() {
     let mut bench = Bench::<ArtifactIntegrity>::new();
-    for n in 0..4_000_u32 {
-        let target = format!("shop-{}", n % 250);
-        let one = seen("artifact.file", &target)
+    let artifact = |n: u32| {
+        seen("artifact.file", &format!("shop-{}", n % 250))
             .with("service", "shop")
             .with("path", format!("/srv/{n}"))
             .with("hash", "b".repeat(64))
-            .with("good_hash", "a".repeat(64));
-        bench.observe(1_000, [one]);
-    }
+            .with("good_hash", "a".repeat(64))
+    };
+    bench.observe(1_000, (0..4_000).map(artifact).collect::<Vec<_>>());
     assert!(bench.state().len() < 1 << 20, "{}", bench.state().len());
 }
 
