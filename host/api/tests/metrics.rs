@@ -18,7 +18,9 @@ use grace_model::govern::{Approval, GovernanceView, Order};
 use grace_model::incident::Incident;
 use grace_model::ipc::FleetStatus;
 use grace_model::plugin::ActionInfo;
-use grace_model::port::{HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story};
+use grace_model::port::{
+    ArtifactView, HostViews, IncidentChanges, PlaybookRun, PlaybookView, Story,
+};
 use grace_model::report::{Counts, InstanceReport, ProxyReport, ServiceReport, ShedReport, Totals};
 use grace_model::status::{Kernel, PluginView};
 use grace_model::usage::{InstanceUsage, Measured, NetworkBytes, Usage};
@@ -152,6 +154,12 @@ impl HostViews for Odd {
     }
     fn run_playbook(&self, _: &str, _: &str, _: bool) -> Result<PlaybookRun, String> {
         Err("none".into())
+    }
+    fn artifacts(&self) -> Result<Vec<ArtifactView>, String> {
+        unreachable!()
+    }
+    fn snapshot_artifacts(&self, _: Option<&str>, _: &str) -> Result<Vec<ArtifactView>, String> {
+        unreachable!()
     }
     fn governance(&self) -> GovernanceView {
         unreachable!("nobody asks here")
