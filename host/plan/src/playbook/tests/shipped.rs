@@ -58,7 +58,7 @@ fn every_shipped_playbook_meets_the_schema() {
 #[test]
 fn the_schema_refuses_what_the_reader_refuses() {
     let schema = schema();
-    let good = shipped().into_iter().next().unwrap().1;
+    let good = std::fs::read_to_string(playbooks().join("config-accepted.yaml")).unwrap();
     for (from, to) in [
         ("version: 1", "version: x"),
         ("cooldown: 1s", "cooldown: 1"),
