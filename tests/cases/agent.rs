@@ -38,20 +38,18 @@ fn cart() -> TempDir {
 fn command(dir: &Path, test: &str, more: &[&str]) -> Command {
     let mut command = Command::new(grace());
     command
-        .args([
-            "agent",
-            "fix",
-            "--json",
-            "--budget",
-            "10m",
-            "--test-timeout",
-            "60s",
-        ])
+        .args(["agent", "fix", "--json"])
         .arg("--dir")
         .arg(dir)
         .args(["--test", test])
         .args(more)
         .stdin(Stdio::null());
+    // Long, since the machine may be busy with other tests; each may be told once only.
+    for (option, time) in [("--budget", "10m"), ("--test-timeout", "60s")] {
+        if !more.contains(&option) {
+            command.args([option, time]);
+        }
+    }
     command
 }
 
