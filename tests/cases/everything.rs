@@ -20,7 +20,7 @@ use crate::harness::{Host, Program, alive, eventually, eventually_some, grace, s
 /// How long the ordinary run harms.
 const ORDINARY: Duration = Duration::from_secs(40);
 /// And a full one (`cargo xtask test --full`).
-const FULL: Duration = Duration::from_secs(240);
+const FULL: Duration = Duration::from_secs(120);
 /// Time to be whole again after one harm, on a machine that does much else.
 const WHOLE: Duration = Duration::from_secs(60);
 /// Requests a second, open loop: late answers hold up none.

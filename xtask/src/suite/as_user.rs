@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::part::END_TO_END;
+use super::part::{END_TO_END, at_once};
 use super::{Run, tools};
 use crate::build::{Progress, cargo_build};
 use crate::command::{Scratch, cargo, root, succeed, target, which};
@@ -75,7 +75,7 @@ pub fn check(run: &Run) -> Result<()> {
     fs::set_permissions(&not_run, fs::Permissions::from_mode(0o666))?;
     let mut command = Command::new("setpriv");
     run.told(
-        tools::hermetic(&mut command)
+        at_once(tools::hermetic(&mut command))
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(dir.join("end-to-end"))
             .args(CASES)

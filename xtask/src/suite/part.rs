@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{Run, as_user, tools};
 use crate::build::Progress;
-use crate::command::{cargo, cargo_of_plugins, succeed, which};
+use crate::command::{cargo, cargo_of_plugins, cores, succeed, which};
 use crate::{dist, plugins, tidy};
 
 /// A part of the checks.
@@ -84,7 +84,7 @@ pub fn check(part: &str, run: &Run) -> Result<()> {
             succeed(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
             let mut command = cargo();
             tools::hermetic(command.args(END_TO_END)).env("PATH", path);
-            succeed(run.told(&mut command))
+            succeed(run.told(at_once(&mut command)))
         }
         "as-user" => as_user::check(run),
         "docs" => succeed(
@@ -96,6 +96,11 @@ pub fn check(part: &str, run: &Run) -> Result<()> {
         "dist" => packed(run),
         other => bail!("no check for {other}"),
     }
+}
+
+/// End-to-end tests wait for processes most of the time: two on each core at once.
+pub fn at_once(command: &mut Command) -> &mut Command {
+    command.env("RUST_TEST_THREADS", (2 * cores()).to_string())
 }
 
 /// The cases of the packed binary, which is the development profile's: what is in it and how it
