@@ -93,6 +93,7 @@ fn a_death_becomes_an_incident_that_its_playbook_heals_and_the_story_tells_all()
         [
             "ledger",
             "fleet-watch",
+            "resources",
             "registry",
             "governance",
             "recognizer",

@@ -159,7 +159,10 @@ fn code(root: &Path) -> Result<Code> {
         ("host/proxy/src/stats.rs", " kernel("),
         ("host/grace/cmd/internal/healer.rs", "name: "),
     ] {
-        kernels.extend(first_texts(&fs::read_to_string(root.join(file))?, before));
+        let path = root.join(file);
+        let source =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        kernels.extend(first_texts(&source, before));
     }
     put(Kind::Kernel, kernels);
     Ok(code)

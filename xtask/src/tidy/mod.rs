@@ -129,7 +129,9 @@ pub fn check() -> Result<()> {
     place::one_target(&mut faults)?;
     faults.extend(missing(&root()));
     faults.extend(unpinned(&fs::read_to_string(root().join("Cargo.lock"))?));
-    faults.extend(untrimmed(&fs::read_to_string(root().join("Cargo.toml"))?)?);
+    let manifest =
+        fs::read_to_string(root().join("Cargo.toml")).context("cannot read Cargo.toml")?;
+    faults.extend(untrimmed(&manifest)?);
     if faults.is_empty() {
         return Ok(());
     }

@@ -127,13 +127,37 @@ impl Checkout {
         ] {
             self.write(file, "");
         }
-        for file in [
+        let lists = [
+            "Primitives",
+            "Playbooks",
+            "Kernels",
+            "Chaos waves",
+            "Failure cards",
+        ]
+        .map(|name| format!("### {name} (0)\n\n"));
+        // The one detector that there is.
+        let triggers = "### Triggers (1)\n\n| 1 | it sees | `one` | works | `a_test` |\n";
+        self.write(
             "playbooks/README.md",
+            &format!("{}{triggers}", lists.concat()),
+        );
+        for file in [
             "wit/README.md",
             "host/.keep",
             "xtask/.keep",
+            "plugins/actions/.keep",
+            "plugins/detectors/.keep",
         ] {
             self.write(file, "");
+        }
+        // Where kernels are named; here there are none.
+        for file in [
+            "host/healer/src/house.rs",
+            "host/supervisor/src/tables.rs",
+            "host/proxy/src/stats.rs",
+            "host/grace/cmd/internal/healer.rs",
+        ] {
+            self.write(file, "//! Nothing.\n");
         }
         self.write(
             "ARCHITECTURE.md",
@@ -147,6 +171,12 @@ impl Checkout {
         let lock = ["wasmtime", "wasmtime-wasi"]
             .map(|name| format!("name = \"{name}\"\nversion = \"48.0.8\"\n"));
         self.write("Cargo.lock", &lock.concat());
+        let trimmed = ["wasmtime", "wasmtime-wasi", "axum", "tokio-rustls"]
+            .map(|name| format!("{name} = {{ version = \"1\", default-features = false }}\n"));
+        self.write(
+            "Cargo.toml",
+            &format!("[workspace.dependencies]\n{}", trimmed.concat()),
+        );
         for file in ["deny.toml", ".ci/run"] {
             let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
             let to = self.path(file);
