@@ -169,8 +169,10 @@ fn a_host_that_goes_away_is_said_and_one_that_comes_back_is_shown_again() {
     pty.until("it again", |text| {
         full(text) && !text.contains("away") && text.contains("3/3")
     });
-    // A supervisor that stands still is one that does not answer.
-    let supervisor = host.process("supervisor");
+    // A supervisor that stands still is one that does not answer; its keeper, which would replace
+    // it, stands still too.
+    let (keeper, supervisor) = (host.process("keeper"), host.process("supervisor"));
+    signal("STOP", keeper);
     signal("STOP", supervisor);
     pty.until("that it is silent", |text| {
         text.contains("the host is away for")
@@ -178,6 +180,7 @@ fn a_host_that_goes_away_is_said_and_one_that_comes_back_is_shown_again() {
     pty.keys("s");
     pty.until("keys all the same", |text| text.contains("sort: cpu"));
     signal("CONT", supervisor);
+    signal("CONT", keeper);
     pty.until("it again", |text| !text.contains("away"));
     pty.keys("q");
     assert_eq!(pty.code(), 0);
