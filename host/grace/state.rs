@@ -10,7 +10,7 @@ use grace_supervisor::migrate;
 use crate::problem::{OrProblem, Problem};
 
 /// Makes the directory, or sees that the one there is usable. One of an earlier layout stays of
-/// that layout: somebody may run in it, see [`migrate`].
+/// that layout: somebody may run in it, see [`migrate()`].
 pub fn prepare(layout: &Layout) -> Result<(), Problem> {
     let root = layout.root();
     let mut version = STATE_VERSION;
